@@ -1,0 +1,1 @@
+"""Deciding where a prompt goes, and carrying it there."""

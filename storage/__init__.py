@@ -1,0 +1,1 @@
+"""What tierwise remembers: the ledger of calls and the cache of answers."""
