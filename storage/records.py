@@ -1,0 +1,133 @@
+"""Plain records that go into the store and come out of it.
+
+Units: time is Unix epoch milliseconds, durations are milliseconds, money is nano-USD (1e-9 USD,
+an int, so that sums are exact). `None` money means that the price is unknown, never that it is 0.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class CallStatus(StrEnum):
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One request to one model, answered or not."""
+
+    provider: str
+    model: str
+    outcome: str
+    """`ok`, `cancelled`, or the code of the error that ended it, such as `rate_limited`."""
+    error: str | None = None
+    started_at: int
+    latency_ms: float
+    input_tokens: int = 0
+    """All prompt tokens, cached ones included."""
+    output_tokens: int = 0
+    """All generated tokens, reasoning included."""
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+    """The provider reported no usage; the token counts are our own."""
+    cost_nano_usd: int | None = 0
+    cost_note: str | None = None
+    """Why the cost is unknown or estimated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One `chat` call with everything that it cost."""
+
+    call_id: str
+    started_at: int
+    latency_ms: float
+    operation: str
+    status: CallStatus
+    error: str | None = None
+    """The code of the error that ended the call."""
+    tier: str
+    """The tier that the request was judged to need."""
+    tier_served: str | None = None
+    complexity_score: float | None = None
+    provider: str
+    """Provider and model that served the call, or that were tried last, or that were chosen."""
+    model: str
+    cached: bool = False
+    saved_nano_usd: int | None = None
+    """Against the first model of the complex tier; None where either price is unknown."""
+    finish_reason: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict[str, str])
+    attempts: tuple[AttemptRecord, ...] = ()
+
+    @property
+    def input_tokens(self) -> int:
+        return sum(attempt.input_tokens for attempt in self.attempts)
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(attempt.output_tokens for attempt in self.attempts)
+
+    @property
+    def cost_nano_usd(self) -> int | None:
+        """What all attempts cost together; None if the cost of any one is unknown."""
+        total = 0
+        for attempt in self.attempts:
+            if attempt.cost_nano_usd is None:
+                return None
+            total += attempt.cost_nano_usd
+        return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedAnswer:
+    """An answer that can be served again, under the keyed digest of all that shaped it."""
+
+    digest: bytes
+    provider: str
+    model: str
+    tier: str
+    """The tier of the candidate that wrote it."""
+    content: str
+    finish_reason: str
+    input_tokens: int
+    output_tokens: int
+    cost_nano_usd: int | None
+    """What it cost when it was made, which is what serving it again saves."""
+    created_at: int
+    expires_at: int
+
+
+class Dimension(StrEnum):
+    """What usage can be grouped by."""
+
+    PROVIDER = "provider"
+    MODEL = "model"
+    TIER = "tier"
+    OPERATION = "operation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRow:
+    """Sums over the calls that share `key`.
+
+    A call counts once, under the model that served it; tokens and cost count under the model that
+    each attempt was made to, so a failed attempt's cost stands where it was spent.
+    """
+
+    key: tuple[str, ...]
+    """One value for each dimension that was asked for, in that order."""
+    calls: int
+    cached_calls: int
+    failed_calls: int
+    """Failed or cancelled."""
+    unpriced_calls: int
+    """Attempts whose cost is unknown: `cost_nano_usd` does not include them."""
+    input_tokens: int
+    output_tokens: int
+    cost_nano_usd: int
+    saved_nano_usd: int

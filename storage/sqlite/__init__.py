@@ -1,0 +1,5 @@
+"""The embedded store: ledger and cache in one SQLite file that several processes share."""
+
+from tierwise.storage.sqlite.store import SQLiteStore, open_store
+
+__all__ = ["SQLiteStore", "open_store"]

@@ -1,0 +1,60 @@
+"""Records to store, complete but for what a test says itself."""
+
+from typing import Any
+
+from tierwise.storage.records import AttemptRecord, CachedAnswer, CallRecord, CallStatus
+
+QUARTER = 15 * 60 * 1000
+NOON = 1_795_003_200_000
+"""2026-11-18T12:00:00Z, in epoch milliseconds; on a quarter of an hour."""
+
+
+def attempt(**changes: Any) -> AttemptRecord:
+    values: dict[str, Any] = {
+        "provider": "openai",
+        "model": "small",
+        "outcome": "ok",
+        "started_at": NOON,
+        "latency_ms": 12.5,
+        "input_tokens": 10,
+        "output_tokens": 3,
+        "cost_nano_usd": 700,
+    }
+    return AttemptRecord(**values | changes)
+
+
+def call(call_id: str = "call-1", *attempts: AttemptRecord, **changes: Any) -> CallRecord:
+    values: dict[str, Any] = {
+        "call_id": call_id,
+        "started_at": NOON,
+        "latency_ms": 15.25,
+        "operation": "chat",
+        "status": CallStatus.OK,
+        "tier": "simple",
+        "provider": "openai",
+        "model": "small",
+        "attempts": attempts,
+    }
+    return CallRecord(**values | changes)
+
+
+def answer(name: str = "one", **changes: Any) -> CachedAnswer:
+    """Its digest is made of `name`."""
+    values: dict[str, Any] = {
+        "digest": digest(name),
+        "provider": "openai",
+        "model": "small",
+        "tier": "simple",
+        "content": f"the answer {name}",
+        "finish_reason": "stop",
+        "input_tokens": 10,
+        "output_tokens": 3,
+        "cost_nano_usd": 700,
+        "created_at": NOON,
+        "expires_at": NOON + QUARTER,
+    }
+    return CachedAnswer(**values | changes)
+
+
+def digest(name: str) -> bytes:
+    return name.encode().ljust(32, b".")
