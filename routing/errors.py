@@ -1,0 +1,103 @@
+"""The routing branch of the error tree whose root is `tierwise.storage.errors.TierwiseError`.
+
+TierwiseError
+├── StorageError …
+├── InvalidRequest            the caller's arguments cannot be served as they are
+│   └── UnknownModel          no such alias, model or provider
+├── NoCandidate               nothing is left to try: no key, too small a window, price cap …
+├── DeadlineExceeded          the call's time ran out
+├── AllCandidatesFailed       every candidate was tried and failed
+└── UpstreamError             one attempt at one provider failed
+    ├── RateLimited           429: next candidate at once
+    ├── ConnectionFailed      refused, reset, DNS, TLS: back off, retry
+    ├── UpstreamTimeout       no answer in time: back off, retry
+    ├── ServerFailed          5xx, overloaded: back off, retry
+    ├── BadResponse           an answer that is not one: back off, retry
+    ├── ContextWindowExceeded next candidate with a larger window
+    ├── AuthenticationFailed  401, 403: next candidate
+    ├── ModelNotFound         404, retired model: next candidate
+    ├── ContentRefused        content policy: next candidate
+    └── RequestRejected       400, 422: ends the call at once
+"""
+
+from tierwise.storage.errors import TierwiseError
+
+
+class InvalidRequest(TierwiseError):
+    """The caller's arguments cannot be served as they are."""
+
+
+class UnknownModel(InvalidRequest):
+    """The name is no alias, no known model and names no provider."""
+
+
+class NoCandidate(TierwiseError):
+    """No model is left that could serve the call; the message gives the reason for each."""
+
+
+class DeadlineExceeded(TierwiseError):
+    """The call's time ran out before any model had answered."""
+
+
+class AllCandidatesFailed(TierwiseError):
+    """Every candidate was tried and failed; the message says how each did."""
+
+
+class UpstreamError(TierwiseError):
+    """One attempt at one provider failed.
+
+    `code` is the stable name that goes into the ledger's `outcome`; `retryable` says whether the
+    same candidate is worth another try after a pause; `retry_after` is what the provider asked
+    for, in seconds.
+    """
+
+    code = "upstream_error"
+    retryable = False
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RateLimited(UpstreamError):
+    code = "rate_limited"
+
+
+class ConnectionFailed(UpstreamError):
+    code = "connection_failed"
+    retryable = True
+
+
+class UpstreamTimeout(UpstreamError):
+    code = "timeout"
+    retryable = True
+
+
+class ServerFailed(UpstreamError):
+    code = "server_failed"
+    retryable = True
+
+
+class BadResponse(UpstreamError):
+    code = "bad_response"
+    retryable = True
+
+
+class ContextWindowExceeded(UpstreamError):
+    code = "context_window_exceeded"
+
+
+class AuthenticationFailed(UpstreamError):
+    code = "authentication_failed"
+
+
+class ModelNotFound(UpstreamError):
+    code = "model_not_found"
+
+
+class ContentRefused(UpstreamError):
+    code = "content_refused"
+
+
+class RequestRejected(UpstreamError):
+    code = "request_rejected"

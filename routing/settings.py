@@ -1,0 +1,166 @@
+"""The sections of the settings that shape routing: their keys are a contract with users' files."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tierwise.routing.request import Tier
+
+
+class Section(BaseModel):
+    """A part of the settings file; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+"""One name or a list of names."""
+
+
+def _variable_name(value: str) -> str:
+    # A key that happens to be a valid name is long and mixes digits with lower case.
+    pasted = len(value) >= 20 and re.search("[a-z]", value) and re.search("[0-9]", value)
+    if pasted or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError(
+            "it takes the name of an environment variable, such as OPENAI_API_KEY, never the key itself; "
+            "put the key into that variable"
+        )
+    return value
+
+
+class ProviderSettings(Section):
+    """How one provider is reached."""
+
+    api_key_env: Annotated[str, AfterValidator(_variable_name)] | None = None
+    """The environment variable that holds the key; by default the provider's usual one."""
+    api_base: str | None = None
+    """The provider's own endpoint, a LiteLLM proxy or any OpenAI-compatible server."""
+    models: dict[str, str] = Field(default_factory=dict[str, str])
+    """Short aliases for model names."""
+
+
+class LiteLLMSettings(Section):
+    default_model: str | None = None
+    """Serves every call when `model_routing.enabled` is false."""
+    fallback_chain: tuple[str, ...] = ()
+    """Tried, in this order, after the candidates of the tiers."""
+    timeout: float = Field(default=120.0, gt=0, le=86_400)
+    """Seconds that one attempt may take."""
+    max_retries: int = Field(default=2, ge=0, le=20)
+    """Further tries at the same model after a connection error, a time-out or a 5xx."""
+    retry_delay: float = Field(default=1.0, ge=0, le=300)
+    """Seconds before the first retry; doubles each time."""
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict[str, ProviderSettings])
+
+
+class TierRule(Section):
+    """Which models serve a tier, and which complexity scores belong to it."""
+
+    model: Names = Field(min_length=1)
+    min_complexity: float | None = Field(default=None, ge=0, le=1)
+    max_complexity: float | None = Field(default=None, ge=0, le=1)
+
+
+class TierRules(Section):
+    simple: TierRule | None = None
+    standard: TierRule | None = None
+    complex: TierRule | None = None
+
+    def get(self, tier: Tier) -> TierRule | None:
+        return getattr(self, tier.value)
+
+    def cuts(self) -> tuple[float, float]:
+        """The scores at which standard and complex begin; 0.3 and 0.7 where no rule says otherwise."""
+        return (
+            _cut(self.simple, self.standard, default=0.3),
+            _cut(self.standard, self.complex, default=0.7),
+        )
+
+    @model_validator(mode="after")
+    def _cuts_are_ordered(self) -> "TierRules":
+        standard, complex_ = self.cuts()
+        if standard > complex_:
+            raise ValueError(
+                f"the tiers overlap: standard begins at {standard:g}, above complex at {complex_:g}; "
+                "set min_complexity and max_complexity so that simple, standard and complex follow each other"
+            )
+        return self
+
+
+def _cut(below: TierRule | None, above: TierRule | None, *, default: float) -> float:
+    if above and above.min_complexity is not None:
+        return above.min_complexity
+    if below and below.max_complexity is not None:
+        return below.max_complexity
+    return default
+
+
+class ComplexityFactors(Section):
+    """Weights of the feature groups of the complexity score, relative to each other.
+
+    Both sets of names that users bring along are understood; a group that is not named keeps its
+    weight, and 0 switches it off.
+    """
+
+    length: float | None = Field(default=None, ge=0, le=100)
+    technical_terms: float | None = Field(default=None, ge=0, le=100)
+    question_complexity: float | None = Field(default=None, ge=0, le=100)
+    code_present: float | None = Field(default=None, ge=0, le=100)
+    history_depth: float | None = Field(default=None, ge=0, le=100)
+    token_count_weight: float | None = Field(default=None, ge=0, le=100)
+    keyword_weight: float | None = Field(default=None, ge=0, le=100)
+    history_length_weight: float | None = Field(default=None, ge=0, le=100)
+
+
+class RoutingSettings(Section):
+    enabled: bool = True
+    rules: TierRules = TierRules()
+    complexity_factors: ComplexityFactors = ComplexityFactors()
+    strategy: Literal["priority"] = "priority"
+    """`priority`: the models of a tier in the order in which they are written."""
+    allow_downgrade: bool = False
+    """May a cheaper tier serve when neither the chosen one nor a higher one can?"""
+
+
+class ModelPrice(Section):
+    """USD per million tokens."""
+
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
+    cache_read: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache_write: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    reasoning: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
+class DefaultSettings(Section):
+    """What a call gets when it does not say."""
+
+    max_tokens: int = Field(default=8192, ge=1, le=10_000_000)
+    """Room for a long answer with its reasoning; less where the model can write less."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+
+
+class ReliabilitySettings(Section):
+    deadline: float = Field(default=600.0, gt=0, le=86_400)
+    """Seconds that a whole call may take, with all its retries and fallbacks."""
+
+
+class LocalSettings(Section):
+    """What serves when no provider has a key."""
+
+    servers: tuple[str, ...] = (
+        "http://127.0.0.1:11434/v1",  # Ollama
+        "http://127.0.0.1:1234/v1",  # LM Studio
+        "http://127.0.0.1:8080/v1",  # llama.cpp
+        "http://127.0.0.1:8000/v1",  # vLLM
+    )
+    """OpenAI-compatible servers to look for; an empty list looks for none."""
+    embedded: bool = True
+    """Use the embedded demonstration model if it is installed."""
+    embedded_model: str | None = None
+    """A GGUF file to load in place of the packaged SmolLM2."""

@@ -1,0 +1,22 @@
+"""The server branch of the error tree whose root is `tierwise.storage.errors.TierwiseError`.
+
+TierwiseError
+├── StorageError …            see tierwise.storage.errors
+├── InvalidRequest …          see tierwise.routing.errors
+├── ConfigurationError        the settings cannot be read or do not fit
+└── CannotListen              the address to listen on is taken or not ours
+"""
+
+from tierwise.storage.errors import TierwiseError
+
+
+class ConfigurationError(TierwiseError):
+    """The settings cannot be read or do not fit.
+
+    The message has one line for each problem, at most five; a line names the file (and its line)
+    or the variable, then the key, then what to do. It never holds a value from the settings.
+    """
+
+
+class CannotListen(TierwiseError):
+    """The server cannot take the address that it was told to listen on."""
