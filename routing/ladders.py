@@ -1,0 +1,79 @@
+"""What each provider is known by, and the models that serve each tier when nobody chose any.
+
+The names were checked against litellm's price map of November 2026. A model that the installed
+map marks as past its deprecation date is passed over when the ladder is built.
+"""
+
+from typing import NamedTuple
+
+from tierwise.routing.request import Tier
+
+
+class KnownProvider(NamedTuple):
+    """A provider that serves without any settings once its key is there."""
+
+    key_variables: tuple[str, ...]
+    """The environment variables that may hold its key, as litellm reads them; first is usual."""
+    families: tuple[str, ...] = ()
+    """Beginnings of model names that belong to it."""
+    ladder: tuple[str, str, str] | None = None
+    """Models for simple, standard and complex."""
+
+    def model_for(self, tier: Tier) -> str | None:
+        return self.ladder[tier.rank] if self.ladder else None
+
+
+KNOWN_PROVIDERS: dict[str, KnownProvider] = {
+    "anthropic": KnownProvider(
+        ("ANTHROPIC_API_KEY",), ("claude-",), ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")
+    ),
+    "openai": KnownProvider(
+        ("OPENAI_API_KEY",),
+        ("gpt-", "chatgpt-", "o1", "o3", "o4"),
+        ("gpt-6-luna", "gpt-6.1-sol", "gpt-6-astra"),
+    ),
+    "gemini": KnownProvider(
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        ("gemini-", "gemma-"),
+        ("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon"),
+    ),
+    "mistral": KnownProvider(
+        ("MISTRAL_API_KEY",),
+        ("mistral-", "ministral-", "magistral-", "devstral-", "codestral-", "pixtral-"),
+        ("ministral-8b-2512", "mistral-small-2603", "mistral-large-4"),
+    ),
+    "deepseek": KnownProvider(
+        ("DEEPSEEK_API_KEY",), ("deepseek-",), ("deepseek-v4-flash", "deepseek-v4-flash", "deepseek-v4-pro")
+    ),
+    "xai": KnownProvider(("XAI_API_KEY",), ("grok-",), ("grok-4.3", "grok-4.3", "grok-4.7")),
+    "moonshot": KnownProvider(
+        ("MOONSHOT_API_KEY",), ("kimi-", "moonshot-"), ("kimi-k2.5", "kimi-k2.6", "kimi-k3")
+    ),
+    "zai": KnownProvider(("ZAI_API_KEY",), ("glm-",), ("glm-5.3-flash", "glm-5.3-flash", "glm-5.3")),
+    "dashscope": KnownProvider(
+        ("DASHSCOPE_API_KEY",), ("qwen",), ("qwen3.8-flash", "qwen3.8-flash", "qwen3.8-max")
+    ),
+    "groq": KnownProvider(
+        ("GROQ_API_KEY",), (), ("openai/gpt-oss-20b", "openai/gpt-oss-120b", "qwen/qwen3.8-27b")
+    ),
+    "cerebras": KnownProvider(("CEREBRAS_API_KEY",), (), ("llama3.1-8b", "gpt-oss-120b", "qwen-3.8-27b")),
+    "openrouter": KnownProvider(
+        ("OPENROUTER_API_KEY",),
+        (),
+        ("anthropic/claude-haiku-5-5", "anthropic/claude-sonnet-5-5", "anthropic/claude-opus-5-5"),
+    ),
+    "cohere": KnownProvider(("COHERE_API_KEY", "CO_API_KEY"), ("command-",)),
+    "together_ai": KnownProvider(("TOGETHERAI_API_KEY", "TOGETHER_AI_API_KEY")),
+    "fireworks_ai": KnownProvider(("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY")),
+    "perplexity": KnownProvider(("PERPLEXITYAI_API_KEY", "PERPLEXITY_API_KEY"), ("sonar",)),
+    "nvidia_nim": KnownProvider(("NVIDIA_NIM_API_KEY",)),
+    "huggingface": KnownProvider(("HF_TOKEN", "HUGGINGFACE_API_KEY")),
+    "azure": KnownProvider(("AZURE_API_KEY",)),
+    "litellm_proxy": KnownProvider(("LITELLM_PROXY_API_KEY",)),
+}
+
+KEYLESS_PROVIDERS = frozenset(
+    # Local servers, and clouds whose credentials are not one key but a chain of their own.
+    {"ollama", "ollama_chat", "lm_studio", "hosted_vllm", "llamafile", "xinference"}
+    | {"bedrock", "bedrock_converse", "sagemaker", "vertex_ai", "vertex_ai_beta"}
+)

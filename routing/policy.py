@@ -1,0 +1,233 @@
+"""Where a prompt goes: one pure decision, which a preview and a real call share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+
+from tierwise.routing import pricing
+from tierwise.routing.catalog import Catalog, Model
+from tierwise.routing.complexity import Complexity
+from tierwise.routing.errors import NoCandidate
+from tierwise.routing.providers.base import Usage
+from tierwise.routing.request import ChatRequest, Tier
+from tierwise.routing.tokens import estimate_prompt_tokens
+
+_TYPICAL_OUTPUT_TOKENS = {Tier.SIMPLE: 150, Tier.STANDARD: 600, Tier.COMPLEX: 1500}
+"""What an answer of each tier tends to have; only for the estimate that people are shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A model that could serve the call."""
+
+    model: Model
+    tier: Tier
+    reason: str
+    max_tokens: int
+    """What the model may write in this call."""
+    estimated_cost: int | None
+    """nano-USD for a typical answer; None if the price is unknown."""
+    worst_cost: int | None
+    """nano-USD if the model writes all of `max_tokens`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A model that was left out, and why."""
+
+    model: Model
+    tier: Tier
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The ordered candidates of one call."""
+
+    request: ChatRequest
+    complexity: Complexity
+    tier: Tier
+    """The tier that the call was judged to need, or that the caller chose."""
+    reason: str
+    candidates: tuple[Candidate, ...]
+    excluded: tuple[Exclusion, ...]
+    baseline: Model | None
+    """The complex tier's first model: what always using the best would have used."""
+
+    @property
+    def first(self) -> Candidate:
+        """The model that will be tried first.
+
+        Raises:
+            NoCandidate: there is none; the message says why each model was left out.
+        """
+        if not self.candidates:
+            raise NoCandidate(_nothing_left(self.excluded))
+        return self.candidates[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """What the settings say about choosing."""
+
+    enabled: bool = True
+    allow_downgrade: bool = False
+    max_tokens: int
+
+
+def plan(
+    request: ChatRequest, complexity: Complexity, catalog: Catalog, settings: PolicySettings, today: date
+) -> Plan:
+    """Decide which models may serve `request`, in the order in which they will be tried.
+
+    The tier's own models come first, then those of higher tiers, then the fallback chain; lower
+    tiers only where the settings or a price cap of the request allow them. Pure: no I/O.
+
+    Raises:
+        UnknownModel: the request names a model that does not exist.
+    """
+    tier = request.tier or complexity.tier
+    prompt_tokens = estimate_prompt_tokens(request.messages)
+    candidates: dict[tuple[str, str], Candidate] = {}
+    excluded: dict[tuple[str, str], Exclusion] = {}
+    for model, served, why in _order(request, tier, catalog, settings):
+        key = (model.provider, model.name)
+        if key in candidates or key in excluded:
+            continue
+        candidate = _candidate(model, served, why, request, prompt_tokens, settings)
+        obstacle = _obstacle(candidate, request, prompt_tokens)
+        if obstacle is not None:
+            excluded[key] = Exclusion(model, served, obstacle)
+            continue
+        candidates[key] = _flagged(candidate, today)
+    chosen = tuple(candidates.values())
+    return Plan(
+        request=request,
+        complexity=complexity,
+        tier=tier,
+        reason=_reason(request, complexity, tier, chosen, settings),
+        candidates=chosen,
+        excluded=tuple(excluded.values()),
+        baseline=next(iter(catalog.tiers.get(Tier.COMPLEX, ())), None),
+    )
+
+
+def _order(
+    request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicySettings
+) -> Iterator[tuple[Model, Tier, str]]:
+    """Every model that may come into question, best first, with its tier and the reason."""
+    ladder = list(_ladder(request, tier, catalog, settings))
+    if request.fallback_models is None:
+        names, after, why = ladder, catalog.fallback_chain, "litellm.fallback_chain"
+    else:
+        after = tuple(catalog.resolve(name) for name in request.fallback_models)
+        names, why = ladder[:1], "fallback_models of the call"
+    yield from names
+    yield from ((model, catalog.tier_of(model) or tier, f"next in {why}") for model in after)
+
+
+def _ladder(
+    request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicySettings
+) -> Iterator[tuple[Model, Tier, str]]:
+    if request.model is not None:
+        model = catalog.resolve(request.model)
+        yield model, catalog.tier_of(model) or tier, "asked for by name"
+    elif not settings.enabled and catalog.default_model:
+        yield catalog.default_model, tier, "litellm.default_model"
+    else:
+        downward = settings.allow_downgrade or request.max_cost_usd is not None
+        for rung in _rungs(tier, downward=downward):
+            for place, model in enumerate(catalog.tiers.get(rung, ()), start=1):
+                yield model, rung, f"{'first' if place == 1 else f'number {place}'} of the {rung} tier"
+
+
+def _rungs(tier: Tier, *, downward: bool) -> list[Tier]:
+    upward = [rung for rung in Tier if rung.rank >= tier.rank]
+    lower = [rung for rung in reversed(Tier) if rung.rank < tier.rank]
+    return upward + lower if downward else upward
+
+
+def _candidate(
+    model: Model, tier: Tier, why: str, request: ChatRequest, prompt_tokens: int, settings: PolicySettings
+) -> Candidate:
+    wanted = request.max_tokens or settings.max_tokens
+    max_tokens = min(wanted, model.max_output_tokens or wanted)
+
+    def cost_of(output_tokens: int) -> int | None:
+        usage = Usage(input_tokens=prompt_tokens, output_tokens=output_tokens)
+        return pricing.cost(usage, model.price) if model.price else None
+
+    return Candidate(
+        model=model,
+        tier=tier,
+        reason=why,
+        max_tokens=max_tokens,
+        estimated_cost=cost_of(min(max_tokens, _TYPICAL_OUTPUT_TOKENS[tier])),
+        worst_cost=cost_of(max_tokens),
+    )
+
+
+def _obstacle(candidate: Candidate, request: ChatRequest, prompt_tokens: int) -> str | None:
+    """Why the candidate cannot serve, in a form that says what would help; None if it can."""
+    model = candidate.model
+    if not model.key_present:
+        return f"no key: {model.key_variable} is not set"
+    if model.context_window and prompt_tokens > model.context_window:
+        return f"too small a window: about {prompt_tokens:,} tokens do not fit into {model.context_window:,}"
+    if request.max_cost_usd is None:
+        return None
+    if candidate.worst_cost is None:
+        return f"over the price cap: {model.price_note}, so max_cost_usd cannot be kept"
+    if candidate.worst_cost > pricing.nano_usd(request.max_cost_usd):
+        worst = pricing.usd(candidate.worst_cost)
+        return f"over the price cap: up to ${worst:.6f} with max_tokens {candidate.max_tokens:,}"
+    return None
+
+
+def _flagged(candidate: Candidate, today: date) -> Candidate:
+    """The candidate, with a word on its retirement where that is due."""
+    if not candidate.model.past_deprecation(today):
+        return candidate
+    return replace(
+        candidate, reason=f"{candidate.reason}; deprecated since {candidate.model.deprecation_date}"
+    )
+
+
+def _reason(
+    request: ChatRequest,
+    complexity: Complexity,
+    tier: Tier,
+    chosen: tuple[Candidate, ...],
+    settings: PolicySettings,
+) -> str:
+    """One sentence on why the first candidate is first."""
+    if request.tier is not None:
+        why = f"the caller chose the {tier} tier"
+    elif request.model is not None:
+        why = "the caller chose the model"
+    elif not settings.enabled:
+        why = "routing is off"
+    else:
+        why = complexity.reason
+    if not chosen:
+        return f"{why}; no model can serve it"
+    first = chosen[0]
+    moved = "" if first.tier is tier or request.model else f", in place of the {tier} tier"
+    cap = " to stay under max_cost_usd" if moved and request.max_cost_usd is not None else ""
+    return f"{why}; {first.model.id} is {first.reason}{moved}{cap}"
+
+
+def _nothing_left(excluded: tuple[Exclusion, ...]) -> str:
+    if not excluded:
+        return "No model is configured: set model_routing.rules, or a provider's key such as OPENAI_API_KEY."
+    reasons = "; ".join(f"{item.model.id}: {item.reason}" for item in excluded[:6])
+    missing = {item.model.key_variable for item in excluded if not item.model.key_present}
+    variables = " or ".join(sorted(variable for variable in missing if variable))
+    if variables:
+        what_to_do = (
+            f"Set {variables} in the `env` of the tierwise entry in your host's MCP configuration"
+            " (or in the shell, for the command line) and restart it."
+        )
+    else:
+        what_to_do = "Raise max_cost_usd, shorten the prompt, or choose another model."
+    return f"No model can serve this call ({reasons}). {what_to_do}"
