@@ -1,0 +1,222 @@
+"""A call from its start to its receipt, and the upstream work that identical calls share."""
+
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import anyio
+
+from tierwise.routing import pricing
+from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.providers.base import Usage
+from tierwise.routing.request import Tier
+from tierwise.routing.router import Journal, Served
+from tierwise.storage.errors import TierwiseError
+from tierwise.storage.records import AttemptRecord, CachedAnswer, CallRecord, CallStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a call gave and what it cost. Money is nano-USD; None where a price is unknown."""
+
+    call_id: str
+    content: str
+    model: str
+    provider: str
+    tier: Tier
+    """The tier that served."""
+    tier_chosen: Tier
+    complexity_score: float
+    reason: str
+    input_tokens: int
+    output_tokens: int
+    cost: int | None
+    cost_note: str | None
+    saved: int | None
+    latency_ms: float
+    cached: bool
+    finish_reason: str
+    attempts: tuple[AttemptRecord, ...]
+    warning: str | None = None
+    """Set when the answer is good but could not be written to the ledger."""
+
+
+class Call:
+    """One caller's `chat`, which it may wait for, look into, or give up."""
+
+    def __init__(self, plan: Plan, flight: "Flight") -> None:
+        self.id = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
+        self.plan = plan
+        self.started_at = time.time_ns() // 1_000_000
+        self._start = time.perf_counter()
+        self._flight = flight
+        self._done = anyio.Event()
+        self._result: Receipt | TierwiseError | None = None
+
+    @property
+    def text(self) -> str:
+        """What the model has written so far."""
+        return self._flight.journal.text
+
+    @property
+    def done(self) -> bool:
+        return self._done.is_set()
+
+    @property
+    def latency_ms(self) -> float:
+        return (time.perf_counter() - self._start) * 1000
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Wait for the end, `seconds` at most; says whether it has come."""
+        with anyio.move_on_after(seconds):
+            await self._done.wait()
+        return self.done
+
+    def receipt(self) -> Receipt:
+        """The receipt of a call that is done.
+
+        Raises:
+            TierwiseError: the call failed.
+        """
+        if isinstance(self._result, Receipt):
+            return self._result
+        raise self._result or TierwiseError("The call was cancelled before an answer had come.")
+
+    def cancel(self) -> None:
+        """Give the call up. It is recorded all the same; the upstream request ends with its last caller."""
+        self._flight.leave(self)
+
+    def finish(self, result: Receipt | TierwiseError | None) -> None:
+        """Set the result (None: cancelled) and wake whoever waits."""
+        self._result = result
+        self._done.set()
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One piece of upstream work, and the calls that wait for it. The first of them pays."""
+
+    key: bytes | None
+    """The digest under which identical calls join; None if none may."""
+    journal: Journal
+    calls: list[Call] = field(default_factory=list[Call])
+    left: list[Call] = field(default_factory=list[Call])
+    """Calls that were given up while others still waited."""
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def leave(self, call: Call) -> None:
+        if call not in self.calls:
+            return
+        if len(self.calls) == 1:
+            self.scope.cancel()
+        else:
+            self.calls.remove(call)
+            self.left.append(call)
+
+
+def answer_digest(key: bytes, plan: Plan, candidate: Candidate) -> bytes:
+    """16 bytes that stand for everything that shapes the candidate's answer, keyed with `key`."""
+    model = candidate.model
+    shape = [
+        model.provider,
+        model.name,
+        model.api_base,
+        candidate.max_tokens,
+        plan.request.temperature,
+        [(message.role, message.content) for message in plan.request.messages],
+    ]
+    return blake2b(json.dumps(shape).encode(), key=key, digest_size=16).digest()
+
+
+def cached_answer(digest: bytes, served: Served, now: int, ttl_ms: int) -> CachedAnswer | None:
+    """The entry to keep for a fresh answer; None for one that was cut short by a filter."""
+    if served.from_cache is not None or served.completion.finish_reason not in ("stop", "length"):
+        return None
+    candidate, completion = served.candidate, served.completion
+    price = candidate.model.price
+    return CachedAnswer(
+        digest=digest,
+        provider=candidate.model.provider,
+        model=candidate.model.id,
+        tier=candidate.tier,
+        content=completion.content,
+        finish_reason=completion.finish_reason,
+        input_tokens=completion.usage.input_tokens,
+        output_tokens=completion.usage.output_tokens,
+        cost_nano_usd=pricing.cost(completion.usage, price) if price else None,
+        created_at=now,
+        expires_at=now + ttl_ms,
+    )
+
+
+def call_record(
+    call: Call, outcome: Served | TierwiseError | None, attempts: Sequence[AttemptRecord]
+) -> CallRecord:
+    """The ledger's row for a call that ended with `outcome` (None: cancelled)."""
+    served = outcome if isinstance(outcome, Served) else None
+    first = call.plan.first.model
+    provider, model = (attempts[-1].provider, attempts[-1].model) if attempts else (first.provider, first.id)
+    if served:
+        provider, model = served.candidate.model.provider, served.candidate.model.id
+    return CallRecord(
+        call_id=call.id,
+        started_at=call.started_at,
+        latency_ms=call.latency_ms,
+        operation=call.plan.request.operation,
+        status=CallStatus.OK if served else CallStatus.FAILED if outcome else CallStatus.CANCELLED,
+        error=type(outcome).__name__ if isinstance(outcome, TierwiseError) else None,
+        tier=call.plan.tier,
+        tier_served=served.candidate.tier if served else None,
+        complexity_score=call.plan.complexity.score,
+        provider=provider,
+        model=model,
+        cached=served is not None and (served.from_cache is not None or not attempts),
+        saved_nano_usd=_saved(call.plan, served, attempts) if served else None,
+        finish_reason=served.completion.finish_reason if served else None,
+        metadata=call.plan.request.metadata,
+        attempts=tuple(attempts),
+    )
+
+
+def receipt(call: Call, record: CallRecord, served: Served, warning: str | None = None) -> Receipt:
+    """What the caller of a served call is told; the figures are those of its ledger row."""
+    candidate = served.candidate
+    return Receipt(
+        call_id=call.id,
+        content=served.completion.content,
+        model=record.model,
+        provider=record.provider,
+        tier=candidate.tier,
+        tier_chosen=call.plan.tier,
+        complexity_score=call.plan.complexity.score,
+        reason=_why(call.plan, served),
+        input_tokens=record.input_tokens,
+        output_tokens=record.output_tokens,
+        cost=record.cost_nano_usd,
+        cost_note=next((attempt.cost_note for attempt in record.attempts if attempt.cost_note), None),
+        saved=record.saved_nano_usd,
+        latency_ms=record.latency_ms,
+        cached=record.cached,
+        finish_reason=served.completion.finish_reason,
+        attempts=record.attempts,
+        warning=warning,
+    )
+
+
+def _why(plan: Plan, served: Served) -> str:
+    if served.candidate is plan.first:
+        return plan.reason
+    return f"{plan.reason}; that failed, so {served.candidate.model.id} served ({served.candidate.reason})"
+
+
+def _saved(plan: Plan, served: Served, attempts: Sequence[AttemptRecord]) -> int | None:
+    """What the complex tier's first model would have cost for the same tokens, less what was paid."""
+    paid = [attempt.cost_nano_usd for attempt in attempts]
+    if plan.baseline is None or plan.baseline.price is None or None in paid:
+        return served.from_cache.cost_nano_usd if served.from_cache else None
+    usage = served.completion.usage
+    fresh = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+    return pricing.cost(fresh, plan.baseline.price) - sum(cost or 0 for cost in paid)

@@ -1,0 +1,270 @@
+"""The core that every way in shares: analyse, plan, look into the cache, call, write it down."""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import anyio
+import anyio.abc
+
+from tierwise.routing.calls import Call, Flight, answer_digest, cached_answer, call_record, receipt
+from tierwise.routing.catalog import Catalog, Model
+from tierwise.routing.complexity import analyze
+from tierwise.routing.inventory import Inventory
+from tierwise.routing.policy import Candidate, Plan, PolicySettings, plan
+from tierwise.routing.providers.registry import Providers
+from tierwise.routing.request import ChatRequest, Tier
+from tierwise.routing.router import Journal, RetrySettings, Router, Served
+from tierwise.routing.settings import (
+    DefaultSettings,
+    LiteLLMSettings,
+    LocalSettings,
+    ModelPrice,
+    ReliabilitySettings,
+    RoutingSettings,
+)
+from tierwise.storage.errors import StorageError, TierwiseError
+from tierwise.storage.ports import Store
+from tierwise.storage.records import CachedAnswer, CallRecord
+
+_log = logging.getLogger(__name__)
+
+_KEPT_CALLS = 256
+"""Calls whose result can still be fetched after their caller was told that they run on."""
+_TOKENS_PER_SECOND = 50
+"""What a large model writes at a moderate pace; tells which answers may outlast the wait for them."""
+_PURGE_INTERVAL = 600.0
+"""Seconds between two clearings of expired answers."""
+
+Listener = Callable[[CallRecord], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """The parts of the settings that shape calls."""
+
+    litellm: LiteLLMSettings = field(default_factory=LiteLLMSettings)
+    routing: RoutingSettings = field(default_factory=RoutingSettings)
+    pricing: Mapping[str, ModelPrice] = field(default_factory=dict[str, ModelPrice])
+    defaults: DefaultSettings = field(default_factory=DefaultSettings)
+    reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
+    local: LocalSettings = field(default_factory=LocalSettings)
+    cache_ttl_ms: int | None = 3_600_000
+    """How long answers are kept; None switches the cache off."""
+    tracking: bool = True
+    """Write calls into the ledger."""
+    answer_within: float = 50.0
+    """Seconds for which callers wait for an answer before they are told that it is still coming."""
+
+
+@asynccontextmanager
+async def open_engine(
+    settings: EngineSettings, store: Store, environ: Mapping[str, str]
+) -> AsyncGenerator["Engine"]:
+    """An engine on `store`, which stays the caller's to close.
+
+    Leaving the block cancels what is still under way; each call is written down before it ends.
+    """
+    async with Providers(settings.local) as providers, anyio.create_task_group() as tasks:
+        engine = Engine(settings, store, environ, providers, tasks)
+        tasks.start_soon(engine.purge_regularly)
+        yield engine
+        tasks.cancel_scope.cancel()
+
+
+class Engine:
+    """One per process; safe for concurrent tasks."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        store: Store,
+        environ: Mapping[str, str],
+        providers: Providers,
+        tasks: anyio.abc.TaskGroup,
+    ) -> None:
+        self.store = store
+        self.listeners: list[Listener] = []
+        """Called with each record after it was committed."""
+        self._settings = settings
+        self._environ = environ
+        self._providers = providers
+        self._tasks = tasks
+        self._inventory = Inventory(
+            settings.litellm, settings.routing, settings.pricing, settings.local, environ
+        )
+        self._router = Router(providers.of, self._api_key, _retry_settings(settings))
+        self._flights: dict[bytes, Flight] = {}
+        self._running: OrderedDict[str, Call] = OrderedDict()
+
+    async def catalog(self) -> Catalog:
+        """Every model that can come into question.
+
+        Raises:
+            UnknownModel: the settings name a model that does not exist.
+        """
+        return await self._inventory.catalog()
+
+    async def load_ahead(self) -> None:
+        """Begin in the background what the first call would have to wait for."""
+        catalog = await self.catalog()
+        for models in catalog.tiers.values():
+            for model in models[:1]:
+                self._providers.of(model).start_loading()
+
+    async def plan(self, request: ChatRequest) -> Plan:
+        """Where `request` would go, and why; calls nobody.
+
+        Raises:
+            UnknownModel: the request or the settings name a model that does not exist.
+        """
+        settings = self._settings
+        complexity = analyze(
+            request.prompt,
+            request.history,
+            factors=settings.routing.complexity_factors,
+            cuts=settings.routing.rules.cuts(),
+        )
+        policy = PolicySettings(
+            enabled=settings.routing.enabled,
+            allow_downgrade=settings.routing.allow_downgrade,
+            max_tokens=settings.defaults.max_tokens,
+        )
+        return plan(request, complexity, await self.catalog(), policy, datetime.now(UTC).date())
+
+    async def start(self, request: ChatRequest, *, watched: bool = False) -> Call:
+        """Set a call off; it runs on its own until it is done or given up.
+
+        `watched` says that somebody looks at the text while it grows.
+
+        Raises:
+            NoCandidate, UnknownModel: nothing can serve it; nothing was spent.
+        """
+        decided = await self.plan(request)
+        first = decided.first
+        key = None
+        if self._settings.cache_ttl_ms is not None and request.use_cache:
+            key = answer_digest(self.store.digest_key, decided, first)
+        flight = self._flights.get(key) if key else None
+        if flight is not None:
+            call = Call(decided, flight)
+            flight.calls.append(call)
+            return call
+        flight = Flight(key, Journal(streaming=watched or self._may_outlast_its_wait(first)))
+        call = Call(decided, flight)
+        flight.calls.append(call)
+        if key:
+            self._flights[key] = flight
+        self._tasks.start_soon(self._fly, flight)
+        return call
+
+    def keep(self, call: Call) -> None:
+        """Let `call` be found by its id later on, since its caller goes on without its answer."""
+        self._running[call.id] = call
+        while len(self._running) > _KEPT_CALLS:
+            self._running.popitem(last=False)
+
+    def find(self, call_id: str) -> Call | None:
+        """A call that was kept, done or not."""
+        return self._running.get(call_id)
+
+    async def purge_regularly(self) -> None:
+        """Clear expired answers now, and again from time to time."""
+        while True:
+            try:
+                await self.store.purge_answers(now=_now())
+            except StorageError as error:
+                _log.warning("Expired answers could not be cleared: %s", error)
+            await anyio.sleep(_PURGE_INTERVAL)
+
+    def _api_key(self, model: Model) -> str | None:
+        return self._environ.get(model.key_variable) if model.key_variable else None
+
+    def _may_outlast_its_wait(self, candidate: Candidate) -> bool:
+        asked_for = self._settings.defaults.max_tokens != candidate.max_tokens
+        long = asked_for and candidate.max_tokens > _TOKENS_PER_SECOND * self._settings.answer_within
+        return long or candidate.tier is Tier.COMPLEX
+
+    async def _fly(self, flight: Flight) -> None:
+        """The upstream work of one flight, from take-off until its calls are written down."""
+        payer = flight.calls[0]
+        outcome: Served | TierwiseError | None = None
+        try:
+            with flight.scope:
+                outcome = await self._router.serve(
+                    payer.plan, flight.journal, lambda candidate: self._find_answer(payer.plan, candidate)
+                )
+        except TierwiseError as error:
+            outcome = error
+        except Exception:  # noqa: BLE001  the last line of defence: one broken call must not end the server
+            _log.exception("A call failed in an unexpected way")
+            outcome = TierwiseError(
+                "tierwise itself failed on this call; its log on stderr says how. Please report it."
+            )
+        finally:
+            if flight.key:
+                self._flights.pop(flight.key, None)
+            with anyio.CancelScope(shield=True):
+                await self._land(flight, outcome)
+
+    async def _land(self, flight: Flight, outcome: Served | TierwiseError | None) -> None:
+        """Write each call of the flight down, and hand out what it gave. The first call pays."""
+        for call in flight.left:
+            await self._record(call_record(call, None, ()), None)
+            call.finish(None)
+        for place, call in enumerate(flight.calls):
+            attempts = flight.journal.attempts if place == 0 else []
+            record = call_record(call, outcome, attempts)
+            warning = await self._record(record, self._answer_to_keep(call, outcome, place))
+            call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
+
+    def _answer_to_keep(
+        self, call: Call, outcome: Served | TierwiseError | None, place: int
+    ) -> CachedAnswer | None:
+        ttl = self._settings.cache_ttl_ms
+        if place > 0 or ttl is None or not isinstance(outcome, Served):
+            return None
+        digest = answer_digest(self.store.digest_key, call.plan, outcome.candidate)
+        return cached_answer(digest, outcome, _now(), ttl)
+
+    async def _record(self, record: CallRecord, answer: CachedAnswer | None) -> str | None:
+        """Commit; a call that was answered is not failed for it, so trouble comes back as a warning."""
+        try:
+            if self._settings.tracking:
+                await self.store.record(record, answer)
+            elif answer is not None:
+                await self.store.keep_answer(answer)
+        except StorageError as error:
+            _log.error("Call %s is not in the ledger: %s", record.call_id, error)
+            return f"This call is not in the ledger: {error}"
+        for listener in self.listeners:
+            listener(record)
+        return None
+
+    async def _find_answer(self, decided: Plan, candidate: Candidate) -> CachedAnswer | None:
+        if self._settings.cache_ttl_ms is None or not decided.request.use_cache:
+            return None
+        try:
+            return await self.store.find_answer(
+                answer_digest(self.store.digest_key, decided, candidate), now=_now()
+            )
+        except StorageError as error:
+            _log.warning("The cache cannot be read: %s", error)
+            return None
+
+
+def _retry_settings(settings: EngineSettings) -> RetrySettings:
+    return RetrySettings(
+        max_retries=settings.litellm.max_retries,
+        retry_delay=settings.litellm.retry_delay,
+        attempt_timeout=settings.litellm.timeout,
+        deadline=settings.reliability.deadline,
+    )
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

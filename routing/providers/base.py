@@ -1,0 +1,80 @@
+"""The port through which the router reaches a model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tierwise.routing.request import Message
+
+OnText = Callable[[str], None]
+"""Called on the event loop with each piece of text as it arrives; must not block or raise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens that one attempt used, as the provider bills them."""
+
+    input_tokens: int = 0
+    """All prompt tokens; `cache_read_tokens` and `cache_write_tokens` are parts of it."""
+    output_tokens: int = 0
+    """All generated tokens; `reasoning_tokens` is a part of it."""
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+    """The provider reported nothing; these are counted here."""
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamCall:
+    """One request to one model: everything that shapes the answer, and how to get there."""
+
+    provider: str
+    """The provider's name in the settings, such as `openai`."""
+    model: str
+    """The model's name as the provider knows it, without the provider's prefix."""
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    api_base: str | None = None
+    api_key: str | None = None
+    timeout: float
+    """Seconds that this attempt may take in all."""
+
+    def __repr__(self) -> str:
+        return f"UpstreamCall({self.provider}/{self.model}, {len(self.messages)} messages)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A whole answer."""
+
+    content: str
+    finish_reason: str
+    """`stop`, `length`, `content_filter` or `tool_calls`, as OpenAI names them."""
+    usage: Usage
+
+
+class Provider(ABC):
+    """Carries one call to one model. It never retries: the router owns that."""
+
+    @abstractmethod
+    async def complete(self, call: UpstreamCall, on_text: OnText | None = None) -> Completion:
+        """Answer `call`; with `on_text` the answer is streamed and each piece handed over.
+
+        Raises:
+            UpstreamError: one of its subclasses, by the one error table. A stream that ends before
+                the model had finished is `ConnectionFailed`, never a short answer.
+
+        Cancelling the task closes the upstream request.
+        """
+
+    def start_loading(self) -> None:  # noqa: B027  most providers have nothing to load
+        """Begin whatever slow loading the first call would wait for, in the background."""
+
+    async def aclose(self) -> None:  # noqa: B027  and nothing to close
+        """Release every resource; closing twice is allowed."""

@@ -1,0 +1,232 @@
+"""Reaching models through litellm; the only module that imports it."""
+
+import asyncio
+import functools
+import gc
+import importlib
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+
+from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
+from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall, Usage
+from tierwise.routing.providers.litellm_errors import message, translate
+from tierwise.routing.providers.thinking import ThinkingFilter
+
+_ENVIRONMENT = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else the import fetches a price list from the network
+    "LITELLM_MODE": "PRODUCTION",  # else the import loads whatever `.env` lies about
+    "LITELLM_LOG": "CRITICAL",  # lower levels go to stdout, and hold prompts
+    "JSON_LOGS": "False",  # else the import replaces sys.excepthook
+}
+
+_COMPATIBLE = "hosted_vllm"
+"""litellm's leanest way to an OpenAI-compatible server: a third cheaper than its `openai`."""
+
+_NO_KEY = "no-key"
+
+_SPEAK_OPENAI_UNDER_V1 = frozenset({"ollama", "vllm", "lm_studio", "llamafile"})
+"""Local servers that litellm reaches by their own protocol, but whose `/v1` is OpenAI's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    content: str
+    finish_reason: str | None
+    """None when the stream ended before the model had."""
+    usage: Any
+    """litellm's `Usage` if the provider reported one."""
+
+
+class LiteLLMProvider(Provider):
+    """Any of litellm's providers, a LiteLLM proxy, or any OpenAI-compatible server."""
+
+    def start_loading(self) -> None:
+        loading()
+
+    async def complete(self, call: UpstreamCall, on_text: OnText | None = None) -> Completion:
+        litellm = await asyncio.wrap_future(loading())
+        request = _stream(litellm, call, on_text) if on_text else _fetch(litellm, call)
+        answer = await _attempt(call, request)
+        _check(answer, call)
+        usage = _usage(answer) or await anyio.to_thread.run_sync(
+            _count_tokens, litellm, call, answer.content, abandon_on_cancel=True
+        )
+        return Completion(content=answer.content, finish_reason=answer.finish_reason or "", usage=usage)
+
+    async def aclose(self) -> None:
+        if not loading.cache_info().currsize or not loading().done() or loading().exception():
+            return
+        litellm = loading().result()
+        await litellm.close_litellm_async_clients()
+        litellm.in_memory_llm_clients_cache.flush_cache()  # or a closed client would serve the next call
+
+
+async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) -> _Answer:
+    try:
+        with anyio.fail_after(call.timeout):
+            return await request
+    except Exception as error:  # litellm raises whatever its parsers trip over
+        raise translate(error, call) from error
+
+
+async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
+    response = await litellm.acompletion(**_arguments(litellm, call))
+    choice = response.choices[0]
+    thinking = ThinkingFilter()
+    content = thinking.feed(choice.message.content or "") + thinking.close()
+    return _Answer(content, choice.finish_reason, getattr(response, "usage", None))
+
+
+async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    pieces: list[str] = []
+    thinking = ThinkingFilter()
+    usage: Any = None
+
+    def hand_over(piece: str) -> None:
+        if piece:
+            pieces.append(piece)
+            on_text(piece)
+
+    async with aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream:
+        async for chunk in stream:
+            usage = getattr(chunk, "usage", None) or usage
+            if chunk.choices:
+                hand_over(thinking.feed(chunk.choices[0].delta.content or ""))
+    hand_over(thinking.close())
+    # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
+    finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
+    reported = any(getattr(chunk, "usage", None) for chunk in stream.chunks)
+    return _Answer("".join(pieces), finish_reason, usage if reported else None)
+
+
+def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
+    route = _route(litellm, call)
+    # Without a key litellm would send the one in OPENAI_API_KEY to whoever is behind `api_base`.
+    keyless = call.api_base and (route == "openai" or route in litellm.openai_compatible_providers)
+    optional = {
+        "max_tokens": call.max_tokens,
+        "temperature": call.temperature,
+        "api_base": call.api_base,
+        "api_key": call.api_key or (_NO_KEY if keyless else None),
+    }
+    return {
+        "model": f"{route}/{call.model}",
+        "messages": [{"role": turn.role, "content": turn.content} for turn in call.messages],
+        "timeout": call.timeout,
+        "num_retries": 0,
+        "max_retries": 0,
+        "drop_params": True,
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+def _route(litellm: Any, call: UpstreamCall) -> str:
+    """Which of litellm's providers carries the call."""
+    if not call.api_base:
+        return call.provider
+    base = urlsplit(call.api_base)
+    known = call.provider in litellm.provider_list
+    if not known or (call.provider in _SPEAK_OPENAI_UNDER_V1 and base.path.rstrip("/").endswith("/v1")):
+        return _COMPATIBLE
+    # Behind a gateway OpenAI's own models still need the parameter rules of litellm's `openai`.
+    foreign = not (base.hostname or "").endswith("openai.com")
+    own_model = call.model in litellm.open_ai_chat_completion_models
+    return _COMPATIBLE if call.provider == "openai" and foreign and not own_model else call.provider
+
+
+def _check(answer: _Answer, call: UpstreamCall) -> None:
+    """Raise where the provider's success is none."""
+    if answer.finish_reason is None:
+        kind = ConnectionFailed if answer.content else BadResponse
+        raise kind(message(kind, call, "it ended before the model had finished"))
+    if answer.content or answer.finish_reason == "length":
+        return
+    if answer.finish_reason == "content_filter":
+        raise ContentRefused(message(ContentRefused, call))
+    raise BadResponse(message(BadResponse, call, "it is empty"))
+
+
+def _usage(answer: _Answer) -> Usage | None:
+    """The tokens as reported; litellm counts cached prompt tokens in for every provider."""
+    reported = answer.usage
+    output_tokens = _tokens(reported, "completion_tokens")
+    if not (input_tokens := _tokens(reported, "prompt_tokens")) or (answer.content and not output_tokens):
+        return None
+    sent = getattr(reported, "prompt_tokens_details", None)
+    made = getattr(reported, "completion_tokens_details", None)
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cache_read_tokens=_tokens(sent, "cached_tokens"),
+        cache_write_tokens=_tokens(sent, "cache_creation_tokens"),
+        reasoning_tokens=_tokens(made, "reasoning_tokens"),
+    )
+
+
+def _tokens(owner: Any, name: str) -> int:
+    return int(getattr(owner, name, 0) or 0)
+
+
+def _count_tokens(litellm: Any, call: UpstreamCall, content: str) -> Usage:
+    messages = [{"role": turn.role, "content": turn.content} for turn in call.messages]
+    return Usage(
+        input_tokens=litellm.token_counter(model=call.model, messages=messages),
+        output_tokens=litellm.token_counter(model=call.model, text=content),
+        estimated=True,
+    )
+
+
+@functools.cache
+def loading() -> "Future[Any]":
+    """The import of litellm, which the first call starts; its result is the module.
+
+    The thread is a daemon, so that the process can end without waiting for it.
+    """
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()  # one waiter that gives up must not cancel it for the others
+    threading.Thread(target=_load, args=(future,), name="load-litellm", daemon=True).start()
+    return future
+
+
+def _load(future: "Future[Any]") -> None:
+    # Collecting while a hundred thousand new objects appear would cost a second and stall the loop.
+    gc.disable()
+    try:
+        module = _import_litellm()
+        gc.freeze()
+    except Exception as error:  # noqa: BLE001  whatever an import can raise is told to all who wait
+        reason = f"litellm could not be loaded ({type(error).__name__})"
+        future.set_exception(UpstreamError(f"{reason}; reinstall it: pip install --force-reinstall litellm"))
+    else:
+        future.set_result(module)
+    finally:
+        gc.enable()
+
+
+def _import_litellm() -> Any:
+    os.environ.update(_ENVIRONMENT)
+    import litellm
+
+    module: Any = litellm
+    module.suppress_debug_info = True  # else it prints to stdout
+    module.disable_hf_tokenizer_download = True  # else counting tokens fetches tokenizers
+    worker = importlib.import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER
+    worker.ensure_initialized_and_enqueue = _discard  # nobody listens to its callbacks
+    # The first call costs 0.7 s more than the others: better here than while someone waits.
+    warm_up = [{"role": "user", "content": "hi"}]
+    module.completion(model="openai/warm-up", messages=warm_up, mock_response="ok")
+    return module
+
+
+def _discard(async_coroutine: Coroutine[Any, Any, None]) -> None:
+    async_coroutine.close()

@@ -1,0 +1,312 @@
+"""The one table that maps what litellm raises, and what stands behind it, to our errors.
+
+A failure is judged by the first of these that knows it:
+
+1. the transport error in its cause chain, because litellm reports a refused connection as a 500;
+2. the provider's words, because some providers say "too long" or "no such model" with a plain 400;
+3. litellm's class;
+4. the HTTP status.
+
+Classes are named, not imported, so that this module loads in no time.
+"""
+
+import datetime as dt
+import errno
+import os
+import re
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from tierwise.routing import errors
+from tierwise.routing.errors import UpstreamError
+from tierwise.routing.providers.base import UpstreamCall
+
+Kind = type[UpstreamError]
+
+TRANSPORT: Mapping[str, Kind] = {
+    # httpx
+    "TimeoutException": errors.UpstreamTimeout,
+    "DecodingError": errors.BadResponse,
+    "TransportError": errors.ConnectionFailed,
+    # aiohttp
+    "ServerTimeoutError": errors.UpstreamTimeout,
+    "ClientConnectionError": errors.ConnectionFailed,
+    "ClientPayloadError": errors.ConnectionFailed,
+    # the standard library; socket, DNS and TLS errors are OSErrors
+    "TimeoutError": errors.UpstreamTimeout,
+    "ConnectionError": errors.ConnectionFailed,
+    "gaierror": errors.ConnectionFailed,
+    "SSLError": errors.ConnectionFailed,
+}
+
+LITELLM: Mapping[str, Kind | None] = {
+    # None: the class says nothing that its cause or its status does not say better.
+    "APIConnectionError": errors.BadResponse,  # what litellm makes of an error that it does not know
+    "APIError": None,
+    "APIResponseValidationError": errors.BadResponse,
+    "AuthenticationError": errors.AuthenticationFailed,
+    "BadGatewayError": errors.ServerFailed,
+    "BadRequestError": None,
+    "BlockedPiiEntityError": errors.ContentRefused,
+    "BudgetExceededError": errors.RateLimited,
+    "ContentPolicyViolationError": errors.ContentRefused,
+    "ContextWindowExceededError": errors.ContextWindowExceeded,
+    "GuardrailRaisedException": errors.ContentRefused,
+    "ImageFetchError": errors.RequestRejected,
+    "InternalServerError": errors.ServerFailed,
+    "InvalidRequestError": errors.RequestRejected,
+    "JSONSchemaValidationError": errors.BadResponse,
+    "LiteLLMUnknownProvider": errors.ModelNotFound,
+    "MidStreamFallbackError": None,
+    "MockException": None,
+    "ModelNotMappedError": errors.ModelNotFound,
+    "ModifyResponseException": errors.ContentRefused,
+    "NotFoundError": errors.ModelNotFound,
+    "OpenAIError": None,
+    "PaymentRequiredError": errors.AuthenticationFailed,
+    "PermissionDeniedError": errors.AuthenticationFailed,
+    "RateLimitError": errors.RateLimited,
+    "RejectedRequestError": errors.RequestRejected,
+    "SensitiveDataRouteException": errors.ContentRefused,
+    "ServiceUnavailableError": errors.ServerFailed,
+    "Timeout": errors.UpstreamTimeout,
+    "UnprocessableEntityError": errors.RequestRejected,
+    "UnsupportedParamsError": errors.RequestRejected,
+    "VectorStoreSearchError": errors.RequestRejected,
+}
+
+STATUS: Mapping[int, Kind] = {
+    200: errors.BadResponse,
+    400: errors.RequestRejected,
+    401: errors.AuthenticationFailed,
+    402: errors.AuthenticationFailed,
+    403: errors.AuthenticationFailed,
+    404: errors.ModelNotFound,
+    408: errors.UpstreamTimeout,
+    410: errors.ModelNotFound,
+    413: errors.ContextWindowExceeded,
+    422: errors.RequestRejected,
+    429: errors.RateLimited,
+}
+"""Any other status below 500 is a `RequestRejected`, from 500 on a `ServerFailed`."""
+
+_WORDS: tuple[tuple[frozenset[int], re.Pattern[str], Kind], ...] = tuple(
+    (frozenset(statuses), re.compile("|".join(words), re.IGNORECASE), kind)
+    for kind, statuses, words in (
+        (
+            errors.ContextWindowExceeded,
+            (400, 413, 422, 500),
+            (
+                r"context[ _](length|window|limit|size)",
+                r"maximum context",
+                r"(prompt|input|request) (is )?too (long|large)",
+                r"too many (input )?tokens",
+                r"reduce the length",
+                r"exceeds? the maximum number of tokens",
+            ),
+        ),
+        (
+            errors.ContentRefused,
+            (400, 403, 422),
+            (
+                r"content[ _](policy|filter|management)",
+                r"safety (system|settings)",
+                r"responsible ?ai",
+                r"moderation|flagged",
+            ),
+        ),
+        (
+            errors.AuthenticationFailed,
+            (400, 500),
+            (
+                r"api[ _-]?key.{0,30}(invalid|expired|not valid)",
+                r"(invalid|incorrect) api[ _-]?key",
+                r"missing credentials",
+            ),
+        ),
+        (
+            errors.ModelNotFound,
+            (400,),
+            (
+                r"model_not_found",
+                r"not a valid model|unknown model",
+                r"model.{0,80}(does not exist|not found|decommissioned)",
+                r"llm provider not provided",
+            ),
+        ),
+        (
+            errors.BadResponse,
+            (200, 500),
+            (
+                r"unable to get json",
+                r"invalid response from llm endpoint",
+                r"provider returned .{0,20}choices",
+            ),
+        ),
+    )
+)
+"""What providers say (and litellm says of unreadable answers), with the statuses that they say it under."""
+
+_TEXTS: Mapping[Kind, str] = {
+    errors.RateLimited: "{name} is rate limited or out of quota{detail}; wait, or let another model serve.",
+    errors.ConnectionFailed: "The connection to {name} failed{detail}; check the network and its api_base.",
+    errors.UpstreamTimeout: "{name} did not answer within {timeout:g} s; "
+    "raise litellm.timeout or choose a faster model.",
+    errors.ServerFailed: "{name} failed on its side{detail}; try again later.",
+    errors.BadResponse: "{name} sent no complete answer{detail}; check that its api_base is right.",
+    errors.ContextWindowExceeded: "The prompt with its history is too long for {name}{detail}; "
+    "shorten it or choose a model with a larger window.",
+    errors.AuthenticationFailed: "{provider} rejected its API key, or the key may not use {name}{detail}; "
+    "check the key, its rights and its credit.",
+    errors.ModelNotFound: "{provider} has no model {model}{detail}; check the name and its api_base.",
+    errors.ContentRefused: "{name} refused the content by its policy{detail}; "
+    "rephrase the prompt or choose another model.",
+    errors.RequestRejected: "{name} rejected the request as invalid{detail}; "
+    "change its parameters or choose another model.",
+}
+
+_SECRET = re.compile(r"(?i)\bbearer\s+\S+|\bsk-\S+|\b(?:pk|rk|gsk|xai|key|AIza|hf|r8)[-_]?[\w*.-]{12,}")
+_MESSAGE_IN_JSON = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)+)"')
+_LITELLM_PREFIX = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)\w*(?::| -)\s*)+")
+_MIN_QUOTE = 8
+"""Anything shorter turns up in sentences by chance."""
+_MAX_DETAIL = 120
+_MAX_MESSAGE = 300
+
+
+def translate(error: Exception, call: UpstreamCall) -> UpstreamError:
+    """Our error for what `call` failed with, with a message fit for the user."""
+    chain = tuple(_causes(error))
+    kind = classify(error)
+    return kind(message(kind, call, _detail(chain, kind, call)), retry_after=retry_after(error))
+
+
+def classify(error: BaseException) -> Kind:
+    """The class of ours that stands for `error`; `BadResponse` for what nothing here knows."""
+    chain = tuple(_causes(error))
+    status = _status(chain)
+    return (
+        _by_class(chain, TRANSPORT)
+        or _by_words(chain, status)
+        or _by_class(chain, LITELLM)
+        or _by_status(status)
+        or errors.BadResponse
+    )
+
+
+def message(kind: Kind, call: UpstreamCall, detail: str = "") -> str:
+    """What failed, why (`detail`) and what to do, in at most 300 characters."""
+    name = f"{call.provider}/{call.model}"
+    text = _TEXTS[kind].format(
+        name=name,
+        provider=call.provider,
+        model=call.model,
+        timeout=call.timeout,
+        detail=f" ({detail})" if detail else "",
+    )
+    return text[:_MAX_MESSAGE]
+
+
+def retry_after(error: BaseException) -> float | None:
+    """Seconds to wait, as the provider's headers say; None where they do not."""
+    for headers in _headers(error):
+        lowered = {str(name).lower(): str(value) for name, value in headers.items()}
+        if milliseconds := _number(lowered.get("retry-after-ms")):
+            return milliseconds / 1000
+        if value := lowered.get("retry-after"):
+            return _seconds(value)
+    return None
+
+
+def redact(text: str, call: UpstreamCall) -> str:
+    """`text` without the call's key and without anything that looks like one."""
+    if call.api_key and len(call.api_key) >= _MIN_QUOTE:
+        text = text.replace(call.api_key, "[key]")
+    return _SECRET.sub("[key]", text)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        original: Any = getattr(error, "original_exception", None)
+        error = original or error.__cause__ or error.__context__
+
+
+def _by_class(chain: tuple[BaseException, ...], table: Mapping[str, Kind | None]) -> Kind | None:
+    for error in chain:
+        known = next((base.__name__ for base in type(error).__mro__ if base.__name__ in table), None)
+        if known and (kind := table[known]):
+            return kind
+    return None
+
+
+def _by_words(chain: tuple[BaseException, ...], status: int | None) -> Kind | None:
+    text = str(chain[0])
+    return next((kind for on, words, kind in _WORDS if status in on and words.search(text)), None)
+
+
+def _by_status(status: int | None) -> Kind | None:
+    if status is None:
+        return None
+    return STATUS.get(status) or (errors.ServerFailed if status >= 500 else errors.RequestRejected)
+
+
+def _status(chain: tuple[BaseException, ...]) -> int | None:
+    return next((status for e in chain if isinstance(status := getattr(e, "status_code", None), int)), None)
+
+
+def _headers(error: BaseException) -> Iterator[Mapping[str, str]]:
+    for cause in _causes(error):
+        response: Any = getattr(cause, "response", None)
+        for owner in (response, cause):
+            headers: Any = getattr(owner, "headers", None)
+            if isinstance(headers, Mapping):
+                yield headers
+
+
+def _seconds(value: str) -> float | None:
+    """RFC 9110, 10.2.3: `Retry-After` holds seconds or an HTTP date."""
+    if (number := _number(value)) is not None:
+        return number
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        return max(0.0, float(value)) if value else None
+    except ValueError:
+        return None
+
+
+def _detail(chain: tuple[BaseException, ...], kind: Kind, call: UpstreamCall) -> str:
+    """Why it failed: what the system or the provider said, or nothing where that does not help."""
+    if kind is errors.BadResponse:
+        return "it cannot be read"
+    text = _system_error(chain) if kind is errors.ConnectionFailed else _words(chain[0])
+    text = " ".join(redact(text, call).split())
+    quotes = (turn.content[:20] in text for turn in call.messages if len(turn.content) >= _MIN_QUOTE)
+    if text.startswith("<") or any(quotes):
+        return ""  # a page of HTML, or the prompt quoted
+    return text if len(text) <= _MAX_DETAIL else f"{text[:_MAX_DETAIL]}…"
+
+
+def _system_error(chain: tuple[BaseException, ...]) -> str:
+    """The operating system's reason, such as "Connection refused"."""
+    deepest = next((error for error in reversed(chain) if isinstance(error, OSError) and error.errno), None)
+    if deepest is None or not deepest.errno:
+        return ""
+    return os.strerror(deepest.errno) if deepest.errno in errno.errorcode else str(deepest.strerror)
+
+
+def _words(error: BaseException) -> str:
+    text = str(error).split(" Original exception: ")[0]
+    if found := _MESSAGE_IN_JSON.search(text):
+        text = found[1]
+    return _LITELLM_PREFIX.sub("", text)

@@ -1,0 +1,268 @@
+"""Carries a plan out: one candidate after another, inside one deadline, every attempt on record."""
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from tierwise.routing import pricing
+from tierwise.routing.catalog import Model
+from tierwise.routing.errors import (
+    AllCandidatesFailed,
+    ContextWindowExceeded,
+    DeadlineExceeded,
+    RateLimited,
+    RequestRejected,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.providers.base import Completion, Provider, UpstreamCall, Usage
+from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
+from tierwise.storage.records import AttemptRecord, CachedAnswer
+
+_JITTER = 0.25
+"""Part of a back-off that is left to chance, so that parallel calls do not retry in step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """Seconds and counts of the one place that retries."""
+
+    max_retries: int
+    retry_delay: float
+    attempt_timeout: float
+    deadline: float
+
+
+@dataclass(slots=True)
+class Journal:
+    """What has happened in a call so far; whoever holds it sees it grow."""
+
+    streaming: bool = False
+    """Ask the provider for the parts of the answer as they are written."""
+    attempts: list[AttemptRecord] = field(default_factory=list[AttemptRecord])
+    pieces: list[str] = field(default_factory=list[str])
+    """The text that the attempt under way has written."""
+
+    @property
+    def text(self) -> str:
+        """What there is of the answer."""
+        return "".join(self.pieces)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """An answer and the candidate that gave it, fresh or from the cache."""
+
+    candidate: Candidate
+    completion: Completion
+    from_cache: CachedAnswer | None = None
+
+
+FindAnswer = Callable[[Candidate], Awaitable[CachedAnswer | None]]
+"""Looks the candidate's answer up in the cache."""
+
+
+class Router:
+    """The only owner of retries, back-off and fallback."""
+
+    def __init__(
+        self,
+        provider_of: Callable[[Model], Provider],
+        api_key_of: Callable[[Model], str | None],
+        settings: RetrySettings,
+    ) -> None:
+        self._provider_of = provider_of
+        self._api_key_of = api_key_of
+        self._settings = settings
+
+    async def serve(self, plan: Plan, journal: Journal, find_answer: FindAnswer) -> Served:
+        """The first answer that a candidate of `plan` gives.
+
+        Each attempt is appended to `journal` with what it cost, also when it fails or is cancelled.
+
+        Raises:
+            NoCandidate: the plan has none.
+            RequestRejected: a provider says that the request itself is wrong.
+            AllCandidatesFailed: each was tried; the message says how each failed.
+            DeadlineExceeded: time ran out first.
+        """
+        run = _Run(plan, journal, time.monotonic() + self._settings.deadline)
+        candidate: Candidate | None = plan.first
+        while candidate is not None:
+            answer = await find_answer(candidate)
+            if answer is not None:
+                return _from_cache(candidate, answer)
+            served = await self._try_candidate(run, candidate)
+            if served is not None:
+                return served
+            candidate = run.next_after(candidate)
+        raise AllCandidatesFailed(_all_failed(run.failures))
+
+    async def _try_candidate(self, run: "_Run", candidate: Candidate) -> Served | None:
+        """One candidate with its retries; None when it is time for the next one."""
+        for retries in range(self._settings.max_retries + 1):
+            try:
+                return Served(candidate=candidate, completion=await self._attempt(run, candidate))
+            except RequestRejected:
+                raise
+            except UpstreamError as error:
+                run.failures.append((candidate, error))
+                pause = self._pause(error, retries, last=run.next_after(candidate) is None)
+                if pause is None or pause >= run.time_left():
+                    return None
+                await anyio.sleep(pause)
+        return None
+
+    def _pause(self, error: UpstreamError, retries: int, *, last: bool) -> float | None:
+        """Seconds to wait before the same candidate is tried again; None to go on to the next."""
+        if retries >= self._settings.max_retries:
+            return None
+        if isinstance(error, RateLimited):
+            return max(error.retry_after or 0, self._back_off(retries)) if last else None
+        return self._back_off(retries) if error.retryable else None
+
+    def _back_off(self, retries: int) -> float:
+        delay = self._settings.retry_delay * 2**retries
+        return delay * (1 - _JITTER * random.random())  # noqa: S311  spreads load, guards nothing
+
+    async def _attempt(self, run: "_Run", candidate: Candidate) -> Completion:
+        time_left = run.time_left()
+        if time_left <= 0:
+            raise DeadlineExceeded(
+                f"No model answered within {self._settings.deadline:g} s (reliability.deadline)."
+                + (f" The last failure: {run.failures[-1][1]}" if run.failures else "")
+            )
+        timeout = min(self._settings.attempt_timeout, time_left)
+        call = self._upstream_call(run.plan, candidate, timeout)
+        record = _Recorder(run, candidate)
+        on_text = run.journal.pieces.append if run.journal.streaming else None
+        run.journal.pieces.clear()
+        try:
+            with anyio.fail_after(timeout):
+                completion = await self._provider_of(candidate.model).complete(call, on_text)
+        except UpstreamError as error:
+            record.failed(error)
+            raise
+        except TimeoutError:
+            timed_out = UpstreamTimeout(f"{candidate.model.id} did not answer within {timeout:g} s")
+            record.failed(timed_out)
+            raise timed_out from None
+        except anyio.get_cancelled_exc_class():
+            record.cancelled()
+            raise
+        record.answered(completion)
+        return completion
+
+    def _upstream_call(self, plan: Plan, candidate: Candidate, timeout: float) -> UpstreamCall:
+        model = candidate.model
+        return UpstreamCall(
+            provider=model.provider,
+            model=model.name,
+            messages=plan.request.messages,
+            max_tokens=candidate.max_tokens,
+            temperature=plan.request.temperature,
+            api_base=model.api_base,
+            api_key=self._api_key_of(model),
+            timeout=timeout,
+        )
+
+
+class _Run:
+    """The state of one `serve`."""
+
+    def __init__(self, plan: Plan, journal: Journal, deadline: float) -> None:
+        self.plan = plan
+        self.journal = journal
+        self.failures: list[tuple[Candidate, UpstreamError]] = []
+        self._deadline = deadline
+
+    def time_left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def next_after(self, candidate: Candidate) -> Candidate | None:
+        """The next candidate; after a context overflow the next with a larger window."""
+        rest = self.plan.candidates[self.plan.candidates.index(candidate) + 1 :]
+        overflown = [
+            failed.model.context_window or 0
+            for failed, error in self.failures
+            if isinstance(error, ContextWindowExceeded)
+        ]
+        smallest = max(overflown, default=-1)
+        return next(
+            (other for other in rest if (other.model.context_window or smallest + 1) > smallest), None
+        )
+
+
+class _Recorder:
+    """Turns the end of one attempt into its record."""
+
+    def __init__(self, run: _Run, candidate: Candidate) -> None:
+        self._run = run
+        self._candidate = candidate
+        self._started_at = time.time()
+        self._start = time.perf_counter()
+
+    def answered(self, completion: Completion) -> None:
+        self._append("ok", completion.usage)
+
+    def failed(self, error: UpstreamError) -> None:
+        """A provider charges for what it wrote before it broke, and for work that outlasted our wait;
+        a refusal before the first word costs nothing."""
+        charged = self._run.journal.text or isinstance(error, UpstreamTimeout)
+        self._append(error.code, self._estimate() if charged else Usage(), str(error))
+
+    def cancelled(self) -> None:
+        """A request that was under way has had its prompt read, and is charged for it."""
+        self._append("cancelled", self._estimate())
+
+    def _estimate(self) -> Usage:
+        return Usage(
+            input_tokens=estimate_prompt_tokens(self._run.plan.request.messages),
+            output_tokens=estimate_tokens(self._run.journal.text),
+            estimated=True,
+        )
+
+    def _append(self, outcome: str, usage: Usage, error: str | None = None) -> None:
+        model = self._candidate.model
+        cost = 0 if usage.total_tokens == 0 else pricing.cost(usage, model.price) if model.price else None
+        self._run.journal.attempts.append(
+            AttemptRecord(
+                provider=model.provider,
+                model=model.id,
+                outcome=outcome,
+                error=error,
+                started_at=int(self._started_at * 1000),
+                latency_ms=(time.perf_counter() - self._start) * 1000,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cache_read_tokens=usage.cache_read_tokens,
+                cache_write_tokens=usage.cache_write_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+                estimated=usage.estimated,
+                cost_nano_usd=cost,
+                cost_note=model.price_note
+                if cost is None
+                else "token counts estimated"
+                if usage.estimated
+                else None,
+            )
+        )
+
+
+def _from_cache(candidate: Candidate, answer: CachedAnswer) -> Served:
+    usage = Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens)
+    completion = Completion(content=answer.content, finish_reason=answer.finish_reason, usage=usage)
+    return Served(candidate=candidate, completion=completion, from_cache=answer)
+
+
+def _all_failed(failures: list[tuple[Candidate, UpstreamError]]) -> str:
+    """One sentence for each model that was tried, with how it failed last."""
+    last = {candidate.model.id: error for candidate, error in failures}
+    told = "; ".join(f"{model}: {error}" for model, error in last.items())
+    waits = [error.retry_after for error in last.values() if error.retry_after is not None]
+    hint = f" Try again in {min(waits):g} s." if waits else ""
+    return f"Every model that could serve this call failed. {told}.{hint}".replace("..", ".")
