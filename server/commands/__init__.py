@@ -1,0 +1,1 @@
+"""What the commands of `tierwise` do, one module for each."""

@@ -1,0 +1,89 @@
+"""`tierwise analyze`."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, BinaryIO, TextIO
+
+import anyio
+from pydantic import BaseModel, ValidationError
+
+from tierwise.routing.complexity import analyze
+from tierwise.server.commands.console import STDERR, dollars, write_json, write_table
+from tierwise.server.runtime import open_runtime
+from tierwise.server.settings import Settings
+from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY, Analysis, AnalyzeArguments, analysis
+from tierwise.server.tools.base import ToolContext
+from tierwise.server.tools.chat import Turn, messages
+
+
+class _Line(BaseModel):
+    """One line of `--jsonl`; what else it holds is ignored."""
+
+    id: str | int | None = None
+    prompt: str
+    history: list[Turn] = []
+
+
+def run_analyze(settings: Settings, environ: Mapping[str, str], prompt: str, *, as_json: bool) -> None:
+    """Show the plan for one prompt.
+
+    Raises:
+        TierwiseError: the prompt is none, or the settings name a model that does not exist.
+    """
+    found = anyio.run(_analyze, settings, environ, ANALYZE_COMPLEXITY.parse({"prompt": prompt}))
+    if as_json:
+        write_json(found)
+        return
+    write_table(
+        ["score", "tier", "confidence", "model"],
+        [
+            [
+                f"{found.complexity_score:.3f}",
+                found.tier,
+                f"{found.confidence:.2f}",
+                found.selected_model or "none",
+            ]
+        ],
+    )
+    STDERR.print(f"[dim]{found.reason}[/dim]\n")
+    write_table(
+        ["candidate", "tier", "estimate", "why"],
+        [
+            *(
+                [item.model, item.tier, dollars(item.estimated_cost_usd), item.reason]
+                for item in found.candidates
+            ),
+            *([item.model, item.tier, "left out", item.reason] for item in found.excluded),
+        ],
+    )
+
+
+async def _analyze(settings: Settings, environ: Mapping[str, str], arguments: AnalyzeArguments) -> Analysis:
+    async with open_runtime(settings, environ) as engine:
+        return await analysis(ToolContext(engine, settings, None), arguments)
+
+
+def run_jsonl(settings: Settings, lines: BinaryIO, out: TextIO) -> int:
+    """Judge each line as it comes and write one for it, in order; says 1 if any line was broken."""
+    exit_code = 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            result = _judge(settings, _Line.model_validate_json(line))
+        except ValidationError as error:
+            exit_code = 1
+            problem = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            result = {"line": number, "error": f"{where}: {problem['msg']}".removeprefix(": ")}
+        out.write(json.dumps(result) + "\n")
+        out.flush()
+    return exit_code
+
+
+def _judge(settings: Settings, line: _Line) -> dict[str, Any]:
+    routing = settings.model_routing
+    found = analyze(
+        line.prompt, messages(line.history), factors=routing.complexity_factors, cuts=routing.rules.cuts()
+    )
+    return {"id": line.id, "score": found.score, "tier": found.tier, "p_cheap_fails": found.p_cheap_fails}

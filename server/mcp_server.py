@@ -1,0 +1,156 @@
+"""The MCP server: tools and resources on the SDK's low-level server, in both protocol eras."""
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+import anyio
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
+
+from tierwise.routing.engine import Engine
+from tierwise.server import resources
+from tierwise.server.settings import Settings
+from tierwise.server.subscriptions import UsageSubscriptions
+from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY
+from tierwise.server.tools.base import Tool, ToolContext
+from tierwise.server.tools.chat import CHAT, CHAT_RESULT
+from tierwise.server.tools.models import LIST_MODELS
+from tierwise.server.tools.usage import TODAY_USAGE, USAGE_SUMMARY
+from tierwise.storage.errors import TierwiseError
+
+_log = logging.getLogger(__name__)
+
+TOOLS: dict[str, Tool[Any]] = {
+    tool.name: tool
+    for tool in (CHAT, CHAT_RESULT, ANALYZE_COMPLEXITY, USAGE_SUMMARY, TODAY_USAGE, LIST_MODELS)
+}
+
+_INSTRUCTIONS = (
+    "Sends each prompt to the cheapest model that will answer it well. Use chat to ask, analyze_complexity"
+    " to see where a prompt would go and at what cost, usage_summary and today_usage for what was spent."
+)
+
+RequestContext = ServerRequestContext[Any, Any]
+
+
+@asynccontextmanager
+async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Server[Any]]:
+    """An MCP server on `engine`; any number of connections may share it."""
+    subscriptions = UsageSubscriptions()
+    engine.listeners.append(subscriptions.on_recorded)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(subscriptions.notify_forever)
+        handlers = _Handlers(engine, settings, lambda: tasks.start_soon(engine.load_ahead))
+        yield Server(
+            **_identity(),
+            get_tool_input_schema=handlers.input_schema,
+            on_list_tools=handlers.list_tools,
+            on_call_tool=handlers.call_tool,
+            on_list_resources=handlers.list_resources,
+            on_list_resource_templates=handlers.list_resource_templates,
+            on_read_resource=handlers.read_resource,
+            on_subscribe_resource=subscriptions.subscribe,
+            on_unsubscribe_resource=subscriptions.unsubscribe,
+            on_subscriptions_listen=subscriptions.listen,
+        )
+        tasks.cancel_scope.cancel()
+
+
+def broken_server(error: TierwiseError) -> Server[Any]:
+    """A server whose every tool call answers with `error`, which kept the real one from starting."""
+
+    async def list_tools(
+        ctx: RequestContext, params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[tool.declaration for tool in TOOLS.values()])
+
+    async def call_tool(ctx: RequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
+        return _failure(f"tierwise could not start. {error}")
+
+    return Server(**_identity(), on_list_tools=list_tools, on_call_tool=call_tool)
+
+
+def _identity() -> dict[str, Any]:
+    return {
+        "name": "tierwise",
+        "version": version("tierwise"),
+        "title": "Tierwise",
+        "description": "Routes prompts to the cheapest model that will answer them well",
+        "instructions": _INSTRUCTIONS,
+    }
+
+
+def _failure(text: str) -> types.CallToolResult:
+    return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
+
+
+class _Handlers:
+    """The request handlers of one server."""
+
+    def __init__(self, engine: Engine, settings: Settings, load_ahead: Callable[[], object]) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._load_ahead = load_ahead
+        self._loading = False
+
+    def input_schema(self, name: str) -> dict[str, Any] | None:
+        tool = TOOLS.get(name)
+        return tool and tool.declaration.input_schema
+
+    async def list_tools(
+        self, ctx: RequestContext, params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        # A client that lists the tools means to use them: what a first chat would wait for can start.
+        if not self._loading:
+            self._loading = True
+            self._load_ahead()
+        return types.ListToolsResult(tools=[tool.declaration for tool in TOOLS.values()])
+
+    async def call_tool(
+        self, ctx: RequestContext, params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        tool = TOOLS.get(params.name)
+        if tool is None:
+            raise MCPError(
+                types.INVALID_PARAMS, f"There is no tool {params.name[:100]!r}. Known: {', '.join(TOOLS)}."
+            )
+        try:
+            return await tool.call(self._context(ctx), params.arguments or {})
+        except TierwiseError as error:
+            return _failure(str(error))
+
+    async def list_resources(
+        self, ctx: RequestContext, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        return types.ListResourcesResult(resources=resources.listed())
+
+    async def list_resource_templates(
+        self, ctx: RequestContext, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        return types.ListResourceTemplatesResult(resource_templates=resources.TEMPLATES)
+
+    async def read_resource(
+        self, ctx: RequestContext, params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        try:
+            return types.ReadResourceResult(contents=[await resources.read(self._context(ctx), params.uri)])
+        except TierwiseError as error:
+            raise MCPError(types.INTERNAL_ERROR, str(error)) from None
+
+    def _context(self, ctx: RequestContext) -> ToolContext:
+        return ToolContext(self._engine, self._settings, _progress_reporter(ctx))
+
+
+def _progress_reporter(ctx: RequestContext) -> Callable[[float, str], Awaitable[None]] | None:
+    if not ctx.meta or "progress_token" not in ctx.meta:
+        return None
+
+    async def report(seconds: float, text: str) -> None:
+        await ctx.session.report_progress(seconds, None, text or None)
+
+    return report

@@ -1,0 +1,45 @@
+"""From settings to a running core."""
+
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+
+from tierwise.routing.engine import Engine, EngineSettings, open_engine
+from tierwise.server.settings import Settings, database_path
+from tierwise.storage.sqlite.store import open_store
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, environ: Mapping[str, str]) -> AsyncGenerator[Engine]:
+    """The engine on the store that the settings name.
+
+    Raises:
+        StorageError: the database cannot be used.
+    """
+    cache_bytes = settings.caching.max_cache_size_mb * 1_000_000
+    async with (
+        open_store(database_path(settings), max_cache_bytes=cache_bytes) as store,
+        open_engine(engine_settings(settings), store, environ) as engine,
+    ):
+        yield engine
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """What the engine needs to know of the settings."""
+    return EngineSettings(
+        litellm=settings.litellm,
+        routing=settings.model_routing,
+        pricing=settings.usage_tracking.pricing,
+        defaults=settings.defaults,
+        reliability=settings.reliability,
+        local=settings.local,
+        cache_ttl_ms=settings.caching.ttl_seconds * 1000 if settings.caching.enabled else None,
+        tracking=settings.usage_tracking.enabled,
+        answer_within=settings.server.answer_within,
+    )
+
+
+def log_to_stderr(level: str) -> None:
+    """Send every log record of the process to stderr, where it cannot disturb the protocol."""
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", force=True)
+    logging.captureWarnings(True)

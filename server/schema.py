@@ -1,0 +1,68 @@
+"""JSON schemas as small as they can be: agents pay for every byte of them in context."""
+
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+Schema = dict[str, Any]
+
+_NOISE = frozenset({"title", "maxLength", "minLength", "maxItems", "maximum"})
+"""What tells an agent nothing; limits are checked, and named when they are passed."""
+
+
+def compact_schema(model: type[BaseModel], *, output: bool = False) -> Schema:
+    """The schema of `model`, with references resolved and what says nothing left out.
+
+    A field whose default is None loses its `null`: in arguments leaving it out says the same, and
+    results leave it out. One that is null without a default keeps it.
+    """
+    schema = model.model_json_schema(mode="serialization" if output else "validation")
+    compacted = _compact(schema, schema.pop("$defs", {}))
+    compacted.pop("description", None)  # the tool has one of its own
+    return _without_required(compacted) if output else compacted
+
+
+def _without_required(node: Any) -> Any:
+    """A result's schema without the lists of required fields, which are as long as the fields."""
+    if isinstance(node, list):
+        return [_without_required(item) for item in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    schema = cast("Schema", node)
+    return {key: _without_required(value) for key, value in schema.items() if key != "required"}
+
+
+def _compact(node: Any, definitions: Schema) -> Any:
+    if isinstance(node, list):
+        return [_compact(item, definitions) for item in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    schema = _resolved(cast("Schema", node), definitions)
+    properties = schema.pop("properties", None)
+    compacted = {
+        key: _compact(value, definitions) for key, value in schema.items() if not _is_noise(key, value)
+    }
+    if properties is not None:
+        compacted["properties"] = {name: _compact(value, definitions) for name, value in properties.items()}
+    return compacted
+
+
+def _is_noise(key: str, value: Any) -> bool:
+    return key in _NOISE or (key == "default" and value in (None, {}, []))
+
+
+def _resolved(schema: Schema, definitions: Schema) -> Schema:
+    """The schema with its `anyOf: [X, null]` and its `$ref` written out."""
+    schema = dict(schema)
+    options = schema.get("anyOf", [])
+    some = [option for option in options if option.get("type") != "null"]
+    if len(some) == 1:
+        del schema["anyOf"]
+        nullable = len(options) > 1 and "default" not in schema
+        schema = {**_resolved(some[0], definitions), **schema}
+        if nullable:
+            schema["type"] = [schema["type"], "null"]
+    if "$ref" in schema:
+        target = definitions[schema.pop("$ref").rpartition("/")[2]]
+        schema = {**{key: value for key, value in target.items() if key != "description"}, **schema}
+    return schema

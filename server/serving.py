@@ -1,0 +1,68 @@
+"""Runs the server until its client leaves or a signal comes."""
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Literal, cast
+
+import anyio
+from mcp.server.lowlevel import Server
+
+from tierwise.server.mcp_server import broken_server, open_server
+from tierwise.server.runtime import log_to_stderr, open_runtime
+from tierwise.server.settings import Settings
+from tierwise.server.transports.stdio import Wire, cancel_on_signal, serve_stdio
+from tierwise.storage.errors import TierwiseError
+
+_log = logging.getLogger(__name__)
+
+Loaded = tuple[Settings, Mapping[str, str]]
+
+
+def run_stdio(wire: Wire, load: Callable[[], Loaded]) -> None:
+    """Serve the client on `wire`. Where the settings or the database are broken, the server comes up
+    all the same and every call says what is wrong: a host shows that, and hides a dead server's log."""
+    log_to_stderr("WARNING")
+    anyio.run(_serve_stdio, wire, load)
+
+
+def run_http(transport: str, settings: Settings, environ: Mapping[str, str]) -> None:
+    """Serve over HTTP until a signal comes.
+
+    Raises:
+        TierwiseError: the database cannot be used, or the address cannot be listened on.
+    """
+    anyio.run(_serve_http, cast("Literal['http', 'sse']", transport), settings, environ)
+
+
+async def _serve_stdio(wire: Wire, load: Callable[[], Loaded]) -> None:
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(cancel_on_signal, tasks.cancel_scope)
+        async with _working_or_broken(load) as server:
+            await serve_stdio(server, wire)
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _working_or_broken(load: Callable[[], Loaded]) -> AsyncGenerator[Server[Any]]:
+    async with AsyncExitStack() as stack:
+        try:
+            settings, environ = load()
+            engine = await stack.enter_async_context(open_runtime(settings, environ))
+        except TierwiseError as error:
+            _log.error("%s", error)
+            yield broken_server(error)
+        else:
+            yield await stack.enter_async_context(open_server(engine, settings))
+
+
+async def _serve_http(
+    transport: Literal["http", "sse"], settings: Settings, environ: Mapping[str, str]
+) -> None:
+    from tierwise.server.transports.http import serve_http
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(cancel_on_signal, tasks.cancel_scope)
+        async with open_runtime(settings, environ) as engine, open_server(engine, settings) as server:
+            tasks.start_soon(engine.load_ahead)
+            await serve_http(server, transport, settings.server)

@@ -1,0 +1,241 @@
+"""`chat` and `chat_result`: a prompt in, an answer and its receipt out."""
+
+import time
+from typing import Annotated, Any, Literal
+
+from mcp_types import ToolAnnotations
+from pydantic import AfterValidator, BaseModel, Field, model_validator
+
+from tierwise.routing.calls import Call, Receipt
+from tierwise.routing.errors import InvalidRequest
+from tierwise.routing.pricing import usd
+from tierwise.routing.request import ChatRequest, Message, Tier
+from tierwise.server.tools.base import (
+    Answer,
+    Arguments,
+    Prompt,
+    Text,
+    Tool,
+    ToolContext,
+)
+from tierwise.storage.records import AttemptRecord
+
+PROGRESS_INTERVAL = 1.0
+"""Seconds between two looks at the growing text."""
+SILENT_INTERVAL = 5.0
+"""Seconds after which progress is sent though nothing new was written."""
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Turn(Arguments):
+    role: Literal["user", "assistant", "system"]
+    content: Text
+
+
+def _small(metadata: dict[str, str | int | float | bool]) -> dict[str, str | int | float | bool]:
+    if sum(len(key) + len(str(value)) for key, value in metadata.items()) > 4000:
+        raise ValueError("is too large; keep it under 4,000 characters")
+    return metadata
+
+
+class ChatArguments(Arguments):
+    prompt: Prompt = Field(description="What the model should answer")
+    model: Name | None = Field(
+        None, description="Alias, model or provider/model; default: chosen by difficulty"
+    )
+    tier: Tier | None = Field(None, description="Overrides the judged difficulty")
+    max_tokens: int | None = Field(None, ge=1, le=10_000_000, description="Longest answer")
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, description="0 to 2")
+    system_prompt: Text | None = Field(None, description="Instructions to the model")
+    history: list[Turn] | None = Field(None, description="Earlier turns, oldest first")
+    use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
+    operation: Annotated[Name, AfterValidator(str.strip)] = Field(
+        "chat", description="Label for usage reports"
+    )
+    metadata: Annotated[dict[str, str | int | float | bool], AfterValidator(_small)] | None = Field(
+        None, description="Labels kept with the ledger row", json_schema_extra={"additionalProperties": True}
+    )
+    fallback_models: list[Name] | None = Field(
+        None, max_length=20, description="Tried in this order if the first model fails"
+    )
+    max_cost_usd: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="Worst-case cost; a cheaper tier is taken to keep it"
+    )
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "ChatArguments":
+        if self.model is not None and self.tier is not None:
+            raise ValueError("`model` and `tier` contradict each other: give one of them")
+        return self
+
+    def request(self) -> ChatRequest:
+        """The same, as the engine takes it."""
+        return ChatRequest(
+            prompt=self.prompt,
+            history=messages(self.history),
+            system_prompt=self.system_prompt,
+            model=self.model,
+            tier=self.tier,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            use_cache=self.use_cache,
+            operation=self.operation,
+            metadata={key: str(value) for key, value in (self.metadata or {}).items()},
+            fallback_models=None if self.fallback_models is None else tuple(self.fallback_models),
+            max_cost_usd=self.max_cost_usd,
+        )
+
+
+def messages(history: list[Turn] | None) -> tuple[Message, ...]:
+    """The turns as the engine takes them."""
+    return tuple(Message(turn.role, turn.content) for turn in history or ())
+
+
+class ChatResultArguments(Arguments):
+    call_id: Name = Field(description="From a chat that was still running")
+    wait_s: float | None = Field(None, ge=0, le=3600, description="Seconds to wait; default 50")
+
+
+class Attempt(BaseModel):
+    model: str
+    outcome: str
+    latency_ms: float
+    cost_usd: float | None
+
+
+class ChatStatus(BaseModel):
+    status: Literal["done", "running"]
+    call_id: str
+    content: str
+
+
+class ChatResult(ChatStatus):
+    model: str | None = None
+    provider: str | None = None
+    tier: Tier | None = None
+    complexity_score: float | None = None
+    reason: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cost_usd: float | None
+    cost_note: str | None = None
+    saved_usd: float | None
+    latency_ms: float | None = None
+    cached: bool | None = None
+    finish_reason: str | None = None
+    attempts: list[Attempt] | None = None
+    warning: str | None = None
+
+
+async def chat(context: ToolContext, arguments: ChatArguments) -> Answer:
+    """Answer the prompt, or hand back a `call_id` when the answer takes longer than the caller can wait."""
+    call = await context.engine.start(arguments.request(), watched=context.report_progress is not None)
+    try:
+        return await _answer(context, call, context.settings.server.answer_within)
+    finally:
+        if not call.done and context.engine.find(call.id) is None:
+            call.cancel()  # whoever asked has gone, and nobody is left to fetch the answer
+
+
+async def chat_result(context: ToolContext, arguments: ChatResultArguments) -> Answer:
+    """The answer of a call that was still running, or what there is of it by now."""
+    call = context.engine.find(arguments.call_id)
+    if call is None:
+        raise InvalidRequest(
+            f"There is no running call {arguments.call_id!r}: a result is kept by the server that ran"
+            " the call, until that stops. Ask again with chat."
+        )
+    within = context.settings.server.answer_within
+    return await _answer(context, call, within if arguments.wait_s is None else min(arguments.wait_s, within))
+
+
+async def _answer(context: ToolContext, call: Call, within: float) -> Answer:
+    if await _wait(context, call, within):
+        result = chat_result_of(call.receipt())
+        return Answer(result, result.content)
+    context.engine.keep(call)
+    result = ChatResult(status="running", call_id=call.id, content=call.text, cost_usd=None, saved_usd=None)
+    so_far = f" So far:\n{call.text}" if call.text else ""
+    return Answer(result, f'Still running: fetch the answer with chat_result(call_id="{call.id}").{so_far}')
+
+
+async def _wait(context: ToolContext, call: Call, within: float) -> bool:
+    """Wait for the end of the call while its text goes out as progress; says whether it has come."""
+    if context.report_progress is None:
+        return await call.wait(within)
+    start = told_at = time.monotonic()
+    told = ""
+    while (left := start + within - time.monotonic()) > 0:
+        if await call.wait(min(PROGRESS_INTERVAL, left)):
+            return True
+        now, text = time.monotonic(), call.text
+        if text != told or now - told_at >= SILENT_INTERVAL:
+            await context.report_progress(round(now - start, 3), text)
+            told, told_at = text, now
+    return call.done
+
+
+def chat_result_of(receipt: Receipt) -> ChatResult:
+    """The receipt as programs read it: money in USD, and nothing that says nothing."""
+    optional: dict[str, Any] = {
+        "cost_note": receipt.cost_note,
+        "attempts": _attempts(receipt.attempts) if len(receipt.attempts) > 1 else None,
+        "warning": receipt.warning,
+    }
+    return ChatResult(
+        status="done",
+        call_id=receipt.call_id,
+        content=receipt.content,
+        model=receipt.model,
+        provider=receipt.provider,
+        tier=receipt.tier,
+        complexity_score=receipt.complexity_score,
+        reason=receipt.reason,
+        input_tokens=receipt.input_tokens,
+        output_tokens=receipt.output_tokens,
+        total_tokens=receipt.input_tokens + receipt.output_tokens,
+        cost_usd=None if receipt.cost is None else usd(receipt.cost),
+        saved_usd=None if receipt.saved is None else usd(receipt.saved),
+        latency_ms=round(receipt.latency_ms, 1),
+        cached=receipt.cached,
+        finish_reason=receipt.finish_reason,
+        **{name: value for name, value in optional.items() if value is not None},
+    )
+
+
+def _attempts(records: tuple[AttemptRecord, ...]) -> list[Attempt]:
+    return [
+        Attempt(
+            model=record.model,
+            outcome=record.outcome,
+            latency_ms=round(record.latency_ms, 1),
+            cost_usd=None if record.cost_nano_usd is None else usd(record.cost_nano_usd),
+        )
+        for record in records
+    ]
+
+
+CHAT = Tool(
+    name="chat",
+    title="Ask the cheapest good model",
+    description=(
+        "Answers a prompt with the cheapest model that is good enough for it, and says what it cost."
+        " A long answer may come back as status `running`: fetch it with chat_result."
+    ),
+    arguments=ChatArguments,
+    result=ChatResult,
+    annotations=ToolAnnotations(destructive_hint=False),
+    handler=chat,
+)
+
+CHAT_RESULT = Tool(
+    name="chat_result",
+    title="Fetch a running answer",
+    description="Waits for a chat that was still running and returns what chat would have, or what there is.",
+    arguments=ChatResultArguments,
+    result=ChatStatus,  # and, once done, all of `ChatResult`, whose schema need not be listed twice
+    annotations=ToolAnnotations(read_only_hint=True),
+    handler=chat_result,
+)

@@ -1,0 +1,91 @@
+"""`list_models`: what can be used, what it costs, what it can do."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from mcp_types import ToolAnnotations
+from pydantic import BaseModel
+
+from tierwise.routing.catalog import Model
+from tierwise.routing.request import Tier
+from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
+
+_PICO_PER_MICRO = 1_000_000
+"""A rate in pico-USD a token, divided by this, is USD per million tokens."""
+
+
+class ListModelsArguments(Arguments):
+    pass
+
+
+class ListedModel(BaseModel):
+    model: str
+    provider: str
+    tiers: list[Tier]
+    key_present: bool
+    key_variable: str | None = None
+    input_usd_per_million: float | None
+    output_usd_per_million: float | None
+    price_note: str | None = None
+    context_window: int | None
+    capabilities: list[str]
+    deprecation_date: str | None = None
+    health: str
+
+
+class ModelList(BaseModel):
+    source: str
+    models: list[ListedModel]
+
+
+async def list_models(context: ToolContext, arguments: ListModelsArguments) -> Answer:
+    return Answer(await model_list(context))
+
+
+async def model_list(context: ToolContext) -> ModelList:
+    """Every model of the catalogue, those of the lower tiers first."""
+    catalog = await context.engine.catalog()
+    return ModelList(
+        source=catalog.source, models=[_listed(model, tiers) for model, tiers in catalog.models()]
+    )
+
+
+def _listed(model: Model, tiers: tuple[Tier, ...]) -> ListedModel:
+    rates = model.price and model.price.rates
+    optional: dict[str, Any] = {
+        "key_variable": model.key_variable,
+        "price_note": model.price_note,
+        "deprecation_date": model.deprecation_date and model.deprecation_date.isoformat(),
+    }
+    return ListedModel(
+        model=model.id,
+        provider=model.provider,
+        tiers=list(tiers),
+        key_present=model.key_present,
+        input_usd_per_million=rates and rates.input / _PICO_PER_MICRO,
+        output_usd_per_million=rates and rates.output / _PICO_PER_MICRO,
+        context_window=model.context_window,
+        capabilities=list(model.capabilities),
+        health=_health(model),
+        **{name: value for name, value in optional.items() if value is not None},
+    )
+
+
+def _health(model: Model) -> str:
+    """What stands in the way of using the model, or `ready`."""
+    if not model.key_present:
+        return "no key"
+    if model.past_deprecation(datetime.now(UTC).date()):
+        return "deprecated"
+    return "ready"
+
+
+LIST_MODELS = Tool(
+    name="list_models",
+    title="List models",
+    description="The usable models: tiers, keys, prices per million tokens, context window, capabilities.",
+    arguments=ListModelsArguments,
+    result=ModelList,
+    annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+    handler=list_models,
+)

@@ -1,0 +1,133 @@
+"""MCP over HTTP: streamable HTTP at /mcp, or the older HTTP+SSE at /sse."""
+
+import logging
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import anyio
+import uvicorn
+from mcp.server.lowlevel import Server
+from mcp.server.sse import SseServerTransport
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from tierwise.server.errors import CannotListen
+from tierwise.server.settings import ServerSettings
+
+_log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 64 * 2**20
+"""As much as a message over stdio may have."""
+MAX_SESSIONS = 1000
+"""Each takes some 40 KB while its client stays away."""
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_GRACE_SECONDS = 1
+"""For which connections may finish when the server is told to stop."""
+
+
+async def serve_http(
+    server: Server[Any], transport: Literal["http", "sse"], settings: ServerSettings
+) -> None:
+    """Serve until cancelled.
+
+    Raises:
+        CannotListen: the address is taken or not this machine's.
+    """
+    listener = _listen(settings.host, settings.port)
+    host, port = listener.getsockname()[:2]
+    path = "/mcp" if transport == "http" else "/sse"
+    _log.warning("Serving MCP at http://%s:%d%s", f"[{host}]" if ":" in host else host, port, path)
+    if not _is_loopback(settings.host):
+        _log.warning(
+            "Whoever can reach this address can spend your money: put authentication in front of it."
+        )
+    app = _http_app(server, settings) if transport == "http" else _sse_app(server, settings)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS)
+    web = _Uvicorn(config)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(web.serve, [listener])
+        try:
+            await anyio.sleep_forever()
+        finally:
+            web.should_exit = True
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves signals to us: uvicorn would raise them again, and end the process before it has tidied up."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise CannotListen(
+            f"Cannot listen on {host}, port {port}: {error.strerror}. Choose another with --host and --port."
+        ) from None
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("127.0.0.1", "localhost", "::1")
+
+
+def _security(settings: ServerSettings) -> TransportSecuritySettings:
+    """Only requests to a known host name are answered, so that no web page can reach the server by
+    rebinding a name of its own."""
+    own = f"[{settings.host}]" if ":" in settings.host else settings.host
+    names = dict.fromkeys((*_LOOPBACK, own, *settings.allowed_hosts))
+    hosts = [address for name in names for address in (name, f"{name}:*")]
+    origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=origins
+    )
+
+
+async def _healthz(request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+_HEALTHZ = Route("/healthz", _healthz)
+
+
+def _http_app(server: Server[Any], settings: ServerSettings) -> Starlette:
+    return server.streamable_http_app(
+        transport_security=_security(settings),
+        max_request_body_size=MAX_BODY_BYTES,
+        max_sessions=MAX_SESSIONS,
+        custom_starlette_routes=[_HEALTHZ],
+    )
+
+
+def _sse_app(server: Server[Any], settings: ServerSettings) -> Starlette:
+    transport = SseServerTransport(
+        "/messages/", security_settings=_security(settings), max_request_body_size=MAX_BODY_BYTES
+    )
+    return Starlette(
+        routes=[
+            Route("/sse", _SseEndpoint(server, transport), methods=["GET"]),
+            Mount("/messages/", app=transport.handle_post_message),
+            _HEALTHZ,
+        ]
+    )
+
+
+class _SseEndpoint:
+    """The ASGI application behind GET /sse: one connection, one client."""
+
+    def __init__(self, server: Server[Any], transport: SseServerTransport) -> None:
+        self._server = server
+        self._transport = transport
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._transport.connect_sse(scope, receive, send) as (read_stream, write_stream):
+            await self._server.run(read_stream, write_stream, self._server.create_initialization_options())

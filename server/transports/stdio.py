@@ -1,0 +1,123 @@
+"""MCP over stdin and stdout, and nothing but MCP on stdout.
+
+`claim_standard_streams` moves the two descriptors out of everybody's reach before anything heavy is
+imported. From then on, for good, reading stdin gives end-of-file and whatever is written to stdout
+goes to stderr. The wire runs over asyncio's pipe transports, which take half the time of the SDK's
+worker threads; where a stream is no pipe (a file, Windows) the threads serve.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from io import TextIOWrapper
+from typing import Any
+
+import anyio
+import anyio.abc
+
+MAX_LINE_BYTES = 64 * 2**20
+"""A longer message ends the connection: it cannot be told from garbage that never ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Private descriptors of what were stdin and stdout."""
+
+    stdin: int
+    stdout: int
+
+
+def claim_standard_streams() -> Wire:
+    """Take descriptors 0 and 1 for the protocol and put harmless ones in their place."""
+    wire = Wire(_private_copy(0), _private_copy(1))
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # stderr is closed
+        os.dup2(null, 1)
+    os.close(null)
+    return wire
+
+
+def _private_copy(descriptor: int) -> int:
+    copy = os.dup(descriptor)  # not inherited by children
+    if copy > 2:
+        return copy
+    higher = _private_copy(descriptor)
+    os.close(copy)
+    return higher
+
+
+class _PipeReader:
+    """Lines from a pipe, as text."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        while line := await self._reader.readline():
+            yield line.decode("utf-8", errors="replace")
+
+
+class _PipeWriter:
+    """Text to a pipe; `flush` waits while the other side is slow."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    async def write(self, text: str) -> None:
+        self._writer.write(text.encode())
+
+    async def flush(self) -> None:
+        await self._writer.drain()
+
+
+async def _open_pipes(wire: Wire, stack: AsyncExitStack) -> tuple[Any, Any]:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+    source = os.fdopen(wire.stdin, "rb", buffering=0, closefd=False)
+    read_transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
+    stack.callback(read_transport.close)
+    sink = os.fdopen(wire.stdout, "wb", buffering=0, closefd=False)
+    write_transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sink)
+    stack.callback(write_transport.close)
+    return _PipeReader(reader), _PipeWriter(asyncio.StreamWriter(write_transport, protocol, None, loop))
+
+
+def _open_files(wire: Wire) -> tuple[Any, Any]:
+    stdin = TextIOWrapper(os.fdopen(wire.stdin, "rb", closefd=False), encoding="utf-8", errors="replace")
+    stdout = TextIOWrapper(os.fdopen(wire.stdout, "wb", closefd=False), encoding="utf-8")
+    return anyio.wrap_file(stdin), anyio.wrap_file(stdout)
+
+
+async def _open_streams(wire: Wire, stack: AsyncExitStack) -> tuple[Any, Any]:
+    if sys.platform != "win32":
+        try:
+            return await _open_pipes(wire, stack)
+        except (ValueError, PermissionError):
+            pass  # a regular file: it cannot be polled
+    return _open_files(wire)
+
+
+async def serve_stdio(server: Any, wire: Wire) -> None:
+    """Serve one client until it closes stdin."""
+    from mcp.server.stdio import stdio_server
+
+    async with AsyncExitStack() as stack:
+        stdin, stdout = await _open_streams(wire, stack)
+        async with stdio_server(stdin, stdout) as (read_stream, write_stream):
+            await server.run(read_stream, write_stream, server.create_initialization_options())
+
+
+async def cancel_on_signal(scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    """Cancel `scope` at the first SIGINT or SIGTERM."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            scope.cancel()
+            return
