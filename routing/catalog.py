@@ -51,6 +51,8 @@ class LocalModels:
     provider: str
     api_base: str | None
     tiers: Mapping[Tier, tuple[str, ...]]
+    context_window: int | None = None
+    max_output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,24 +166,34 @@ class Resolver:
         return f"There is no model {name[:100]!r}: give an alias, a model name or provider/model. {hint}"
 
     def _build(self, label: str, provider: str, name: str) -> Model:
+        if provider in IN_PROCESS_PROVIDERS or self._is_local(provider):
+            return self._build_local(label, provider, name)
         settings = self._providers.get(provider, ProviderSettings())
-        on_this_machine = provider in IN_PROCESS_PROVIDERS or self._is_local(provider)
-        entry = None if on_this_machine else self._map.find(provider, name)
-        price, note = (
-            (FREE, None) if on_this_machine else self._price((label, name, f"{provider}/{name}"), entry)
-        )
-        variable = None if on_this_machine else key_variable(provider, settings, self._environ)
+        entry = self._map.find(provider, name)
+        price, note = self._price((label, name, f"{provider}/{name}"), entry)
+        variable = key_variable(provider, settings, self._environ)
         return Model(
             id=label,
             provider=provider,
             name=name,
-            api_base=settings.api_base
-            or (self._local.api_base if self._is_local(provider) and self._local else None),
+            api_base=settings.api_base,
             key_variable=variable,
             key_present=variable is None or bool(self._environ.get(variable)),
             price=price,
             price_note=note,
             **_facts(entry.fields if entry else {}),
+        )
+
+    def _build_local(self, label: str, provider: str, name: str) -> Model:
+        local = self._local if self._is_local(provider) else None
+        return Model(
+            id=label,
+            provider=provider,
+            name=name,
+            api_base=local and local.api_base,
+            price=FREE,
+            context_window=local and local.context_window,
+            max_output_tokens=local and local.max_output_tokens,
         )
 
     def _is_local(self, provider: str) -> bool:

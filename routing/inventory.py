@@ -12,12 +12,18 @@ from tierwise.routing.catalog import Catalog, LocalModels, build_catalog
 from tierwise.routing.local import find_local_servers, ladder
 from tierwise.routing.price_map import packaged_price_map
 from tierwise.routing.providers.demo import DEMO_MODELS
-from tierwise.routing.providers.embedded import embedded_available, embedded_model_name
+from tierwise.routing.providers.embedded import (
+    EMBEDDED_CONTEXT_TOKENS,
+    embedded_available,
+    embedded_model_name,
+)
 from tierwise.routing.request import Tier
 from tierwise.routing.settings import LiteLLMSettings, LocalSettings, ModelPrice, RoutingSettings
 
 _STAND_IN_LIFETIME = 60.0
 """Seconds after which it is looked up again what serves in place of providers with keys."""
+_EMBEDDED_ANSWER_TOKENS = 512
+"""A demonstration need not go on for longer, at 65 to 120 tokens a second."""
 
 
 @dataclass(slots=True)
@@ -57,8 +63,13 @@ class Inventory:
         for server in await find_local_servers(self.local.servers):
             return LocalModels(server.name, server.base_url, ladder(server.models))
         if self.local.embedded and embedded_available(self.local.embedded_model).available:
+            names = (embedded_model_name(self.local.embedded_model),)
             return LocalModels(
-                "embedded", None, dict.fromkeys(Tier, (embedded_model_name(self.local.embedded_model),))
+                "embedded",
+                None,
+                dict.fromkeys(Tier, names),
+                context_window=EMBEDDED_CONTEXT_TOKENS,
+                max_output_tokens=_EMBEDDED_ANSWER_TOKENS,
             )
         return LocalModels(
             "demo", None, {tier: (name,) for tier, name in zip(Tier, DEMO_MODELS, strict=True)}

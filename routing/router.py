@@ -138,12 +138,14 @@ class Router:
             )
         timeout = min(self._settings.attempt_timeout, time_left)
         call = self._upstream_call(run.plan, candidate, timeout)
+        provider = self._provider_of(candidate.model)
+        await provider.ready()
         record = _Recorder(run, candidate)
         on_text = run.journal.pieces.append if run.journal.streaming else None
         run.journal.pieces.clear()
         try:
             with anyio.fail_after(timeout):
-                completion = await self._provider_of(candidate.model).complete(call, on_text)
+                completion = await provider.complete(call, on_text)
         except UpstreamError as error:
             record.failed(error)
             raise

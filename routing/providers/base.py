@@ -76,5 +76,12 @@ class Provider(ABC):
     def start_loading(self) -> None:  # noqa: B027  most providers have nothing to load
         """Begin whatever slow loading the first call would wait for, in the background."""
 
+    async def ready(self) -> None:  # noqa: B027
+        """Wait until what `start_loading` begins is done: time in which no attempt runs or costs.
+
+        Raises:
+            UpstreamError: it cannot be loaded.
+        """
+
     async def aclose(self) -> None:  # noqa: B027  and nothing to close
         """Release every resource; closing twice is allowed."""

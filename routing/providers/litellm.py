@@ -52,6 +52,9 @@ class LiteLLMProvider(Provider):
     def start_loading(self) -> None:
         loading()
 
+    async def ready(self) -> None:
+        await asyncio.wrap_future(loading())
+
     async def complete(self, call: UpstreamCall, on_text: OnText | None = None) -> Completion:
         litellm = await asyncio.wrap_future(loading())
         request = _stream(litellm, call, on_text) if on_text else _fetch(litellm, call)
