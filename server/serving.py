@@ -1,17 +1,19 @@
 """Runs the server until its client leaves or a signal comes."""
 
 import logging
+import signal
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, cast
 
 import anyio
+import anyio.abc
 from mcp.server.lowlevel import Server
 
 from tierwise.server.mcp_server import broken_server, open_server
 from tierwise.server.runtime import log_to_stderr, open_runtime
 from tierwise.server.settings import Settings
-from tierwise.server.transports.stdio import Wire, cancel_on_signal, serve_stdio
+from tierwise.server.transports.stdio import Wire, serve_stdio
 from tierwise.storage.errors import TierwiseError
 
 _log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ def run_http(transport: str, settings: Settings, environ: Mapping[str, str]) -> 
 
 async def _serve_stdio(wire: Wire, load: Callable[[], Loaded]) -> None:
     async with anyio.create_task_group() as tasks:
-        await tasks.start(cancel_on_signal, tasks.cancel_scope)
+        await tasks.start(_on_signal, tasks.cancel_scope.cancel)
         async with _working_or_broken(load) as server:
             await serve_stdio(server, wire)
         tasks.cancel_scope.cancel()
@@ -61,8 +63,19 @@ async def _serve_http(
 ) -> None:
     from tierwise.server.transports.http import serve_http
 
+    stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        await tasks.start(cancel_on_signal, tasks.cancel_scope)
+        await tasks.start(_on_signal, stop.set)
         async with open_runtime(settings, environ) as engine, open_server(engine, settings) as server:
             tasks.start_soon(engine.load_ahead)
-            await serve_http(server, transport, settings.server)
+            await serve_http(server, transport, settings.server, stop)
+        tasks.cancel_scope.cancel()
+
+
+async def _on_signal(react: Callable[[], None], *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    """Call `react` at the first SIGINT or SIGTERM."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            react()
+            return

@@ -1,6 +1,7 @@
 """MCP over HTTP: streamable HTTP at /mcp, or the older HTTP+SSE at /sse."""
 
 import logging
+import signal
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -32,9 +33,9 @@ _GRACE_SECONDS = 1
 
 
 async def serve_http(
-    server: Server[Any], transport: Literal["http", "sse"], settings: ServerSettings
+    server: Server[Any], transport: Literal["http", "sse"], settings: ServerSettings, stop: anyio.Event
 ) -> None:
-    """Serve until cancelled.
+    """Serve until `stop` is set; then connections have a second to finish.
 
     Raises:
         CannotListen: the address is taken or not this machine's.
@@ -52,10 +53,8 @@ async def serve_http(
     web = _Uvicorn(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(web.serve, [listener])
-        try:
-            await anyio.sleep_forever()
-        finally:
-            web.should_exit = True
+        await stop.wait()
+        web.handle_exit(signal.SIGTERM, None)  # which also tells open event streams to end
 
 
 class _Uvicorn(uvicorn.Server):

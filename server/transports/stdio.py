@@ -8,7 +8,6 @@ worker threads; where a stream is no pipe (a file, Windows) the threads serve.
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -17,7 +16,6 @@ from io import TextIOWrapper
 from typing import Any
 
 import anyio
-import anyio.abc
 
 MAX_LINE_BYTES = 64 * 2**20
 """A longer message ends the connection: it cannot be told from garbage that never ends."""
@@ -112,12 +110,3 @@ async def serve_stdio(server: Any, wire: Wire) -> None:
         stdin, stdout = await _open_streams(wire, stack)
         async with stdio_server(stdin, stdout) as (read_stream, write_stream):
             await server.run(read_stream, write_stream, server.create_initialization_options())
-
-
-async def cancel_on_signal(scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-    """Cancel `scope` at the first SIGINT or SIGTERM."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            scope.cancel()
-            return
