@@ -48,7 +48,7 @@ async def serve_http(
         _log.warning(
             "Whoever can reach this address can spend your money: put authentication in front of it."
         )
-    app = _http_app(server, settings) if transport == "http" else _sse_app(server, settings)
+    app = _http_app(server, settings) if transport == "http" else _sse_app(server, settings, stop)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS)
     web = _Uvicorn(config)
     async with anyio.create_task_group() as tasks:
@@ -107,13 +107,13 @@ def _http_app(server: Server[Any], settings: ServerSettings) -> Starlette:
     )
 
 
-def _sse_app(server: Server[Any], settings: ServerSettings) -> Starlette:
+def _sse_app(server: Server[Any], settings: ServerSettings, stop: anyio.Event) -> Starlette:
     transport = SseServerTransport(
         "/messages/", security_settings=_security(settings), max_request_body_size=MAX_BODY_BYTES
     )
     return Starlette(
         routes=[
-            Route("/sse", _SseEndpoint(server, transport), methods=["GET"]),
+            Route("/sse", _SseEndpoint(server, transport, stop), methods=["GET"]),
             Mount("/messages/", app=transport.handle_post_message),
             _HEALTHZ,
         ]
@@ -123,10 +123,20 @@ def _sse_app(server: Server[Any], settings: ServerSettings) -> Starlette:
 class _SseEndpoint:
     """The ASGI application behind GET /sse: one connection, one client."""
 
-    def __init__(self, server: Server[Any], transport: SseServerTransport) -> None:
+    def __init__(self, server: Server[Any], transport: SseServerTransport, stop: anyio.Event) -> None:
         self._server = server
         self._transport = transport
+        self._stop = stop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._transport.connect_sse(scope, receive, send) as (read_stream, write_stream):
+        async with (
+            self._transport.connect_sse(scope, receive, send) as (read_stream, write_stream),
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(self._end_when_stopped, tasks.cancel_scope)
             await self._server.run(read_stream, write_stream, self._server.create_initialization_options())
+            tasks.cancel_scope.cancel()
+
+    async def _end_when_stopped(self, scope: anyio.CancelScope) -> None:
+        await self._stop.wait()
+        scope.cancel()

@@ -145,13 +145,9 @@ async def test_parallel_calls_are_served_one_after_another(embedded: EmbeddedPro
 
 @needs_model
 async def test_waiting_for_the_turn_can_be_cancelled(embedded: EmbeddedProvider) -> None:
-    pieces: list[str] = []
-    async with writing_a_story(embedded, pieces.append):
-        said = len(pieces)
+    async with writing_a_story(embedded, lambda _: None):
         with pytest.raises(TimeoutError), anyio.fail_after(0):
             await embedded.complete(call(CAPITAL))
-        while len(pieces) == said:  # the story goes on
-            await anyio.sleep(0.01)
 
 
 @needs_model
