@@ -1,12 +1,29 @@
 """From settings to a running core."""
 
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar, TypeVarTuple
+
+import anyio
 
 from tierwise.routing.engine import Engine, EngineSettings, open_engine
 from tierwise.server.settings import Settings, database_path
 from tierwise.storage.sqlite.store import open_store
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+def run(main: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
+    """`anyio.run`, out of which an error comes bare, however many task groups have wrapped it."""
+    try:
+        return anyio.run(main, *arguments)
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while len(inner := getattr(error, "exceptions", ())) == 1:
+            (error,) = inner
+        raise error from None
 
 
 @asynccontextmanager

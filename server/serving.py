@@ -11,7 +11,7 @@ import anyio.abc
 from mcp.server.lowlevel import Server
 
 from tierwise.server.mcp_server import broken_server, open_server
-from tierwise.server.runtime import log_to_stderr, open_runtime
+from tierwise.server.runtime import log_to_stderr, open_runtime, run
 from tierwise.server.settings import Settings
 from tierwise.server.transports.stdio import Wire, serve_stdio
 from tierwise.storage.errors import TierwiseError
@@ -25,7 +25,7 @@ def run_stdio(wire: Wire, load: Callable[[], Loaded]) -> None:
     """Serve the client on `wire`. Where the settings or the database are broken, the server comes up
     all the same and every call says what is wrong: a host shows that, and hides a dead server's log."""
     log_to_stderr("WARNING")
-    anyio.run(_serve_stdio, wire, load)
+    run(_serve_stdio, wire, load)
 
 
 def run_http(transport: str, settings: Settings, environ: Mapping[str, str]) -> None:
@@ -34,7 +34,7 @@ def run_http(transport: str, settings: Settings, environ: Mapping[str, str]) -> 
     Raises:
         TierwiseError: the database cannot be used, or the address cannot be listened on.
     """
-    anyio.run(_serve_http, cast("Literal['http', 'sse']", transport), settings, environ)
+    run(_serve_http, cast("Literal['http', 'sse']", transport), settings, environ)
 
 
 async def _serve_stdio(wire: Wire, load: Callable[[], Loaded]) -> None:

@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, BinaryIO, TextIO
 
-import anyio
 from pydantic import BaseModel, ValidationError
 
 from tierwise.routing.complexity import analyze
 from tierwise.server.commands.console import STDERR, dollars, write_json, write_table
-from tierwise.server.runtime import open_runtime
+from tierwise.server.runtime import open_runtime, run
 from tierwise.server.settings import Settings
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY, Analysis, AnalyzeArguments, analysis
 from tierwise.server.tools.base import ToolContext
@@ -30,7 +29,7 @@ def run_analyze(settings: Settings, environ: Mapping[str, str], prompt: str, *, 
     Raises:
         TierwiseError: the prompt is none, or the settings name a model that does not exist.
     """
-    found = anyio.run(_analyze, settings, environ, ANALYZE_COMPLEXITY.parse({"prompt": prompt}))
+    found = run(_analyze, settings, environ, ANALYZE_COMPLEXITY.parse({"prompt": prompt}))
     if as_json:
         write_json(found)
         return

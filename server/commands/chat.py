@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import anyio
 import click
 
 from tierwise.server.commands.console import STDERR, dollars, write_json
-from tierwise.server.runtime import open_runtime
+from tierwise.server.runtime import open_runtime, run
 from tierwise.server.settings import Settings
 from tierwise.server.tools.chat import CHAT, ChatArguments, ChatResult, chat_result_of
 
@@ -22,7 +21,7 @@ def run_chat(
     """
     given = {name: value for name, value in options.items() if value is not None}
     arguments = CHAT.parse({"prompt": prompt, **given})
-    result = anyio.run(_chat, settings, environ, arguments)
+    result = run(_chat, settings, environ, arguments)
     if as_json:
         write_json(result)
         return

@@ -5,7 +5,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import anyio
 import click
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
@@ -13,6 +12,7 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import BaseModel
 
 from tierwise.server.commands.console import STDERR, dollars, write_json
+from tierwise.server.runtime import run
 from tierwise.server.tools.chat import ChatResult
 from tierwise.server.usage import UsageSummary
 
@@ -30,7 +30,7 @@ _MAX_TOKENS = 160
 def run_demo(config: Path | None, env_file: Path | None, *, as_json: bool) -> None:
     """Start a server as a host would, ask it five prompts and show what it says and what they cost."""
     with tempfile.TemporaryDirectory(prefix="tierwise-demo-") as data_dir:
-        anyio.run(_demo, _server(config, env_file, data_dir), as_json)
+        run(_demo, _server(config, env_file, data_dir), as_json)
 
 
 def _server(config: Path | None, env_file: Path | None, data_dir: str) -> StdioServerParameters:

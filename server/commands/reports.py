@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 
-import anyio
-
 from tierwise.server.commands.console import STDERR, dollars, write_json, write_table
-from tierwise.server.runtime import open_runtime
+from tierwise.server.runtime import open_runtime, run
 from tierwise.server.settings import Settings
 from tierwise.server.tools.base import ToolContext
 from tierwise.server.tools.models import ModelList, model_list
@@ -18,7 +16,7 @@ def run_models(settings: Settings, environ: Mapping[str, str], *, as_json: bool)
     Raises:
         TierwiseError: the settings name a model that does not exist, or the database is unusable.
     """
-    listed = anyio.run(_models, settings, environ)
+    listed = run(_models, settings, environ)
     if as_json:
         write_json(listed)
         return
@@ -46,7 +44,7 @@ def run_usage(settings: Settings, environ: Mapping[str, str], days: int, *, as_j
     Raises:
         TierwiseError: the database is unusable.
     """
-    summary = anyio.run(_usage, settings, environ, days)
+    summary = run(_usage, settings, environ, days)
     if as_json:
         write_json(summary)
         return

@@ -135,10 +135,9 @@ class Tool(Generic[ArgumentsT]):
         name = f"`{where.removeprefix('.')}`"
         kind, context = problem["type"], problem.get("ctx", {})
         if kind == "extra_forbidden":
-            near = get_close_matches(str(problem["loc"][-1])[:80], list(self.arguments.model_fields), n=1)
-            hint = (
-                f"did you mean `{near[0]}`?" if near else f"known: {', '.join(self.arguments.model_fields)}"
-            )
+            known = list(self.arguments.model_fields)
+            near = get_close_matches(str(problem["loc"][-1])[:80], known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known) or 'none'}"
             return f"{name} is not an argument of {self.name}; {hint}"
         if kind == "value_error":
             return f"{name} {context['error']}" if problem["loc"] else str(context["error"])
@@ -147,7 +146,7 @@ class Tool(Generic[ArgumentsT]):
         for limit, words in _LIMITS.items():
             if limit in context:
                 return f"{name} must be {words} {context[limit]:,}"
-        return f"{name} {_FAULTS.get(kind.split('_')[0], 'has the wrong type')}"
+        return f"{name} {_FAULTS.get(kind) or _FAULTS.get(kind.split('_')[0], 'has the wrong type')}"
 
 
 _LIMITS = {
@@ -159,6 +158,7 @@ _LIMITS = {
 }
 _FAULTS = {
     "missing": "is missing",
+    "string_too_short": "is empty",
     "string": "must be text",
     "int": "must be a whole number",
     "float": "must be a number",
@@ -169,4 +169,4 @@ _FAULTS = {
     "dict": "must be an object",
     "model": "must be an object",
 }
-"""What to say by the first word of pydantic's error type."""
+"""What to say by pydantic's error type, or by its first word."""

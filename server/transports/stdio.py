@@ -8,6 +8,7 @@ worker threads; where a stream is no pipe (a file, Windows) the threads serve.
 
 import asyncio
 import os
+import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -94,12 +95,15 @@ def _open_files(wire: Wire) -> tuple[Any, Any]:
 
 
 async def _open_streams(wire: Wire, stack: AsyncExitStack) -> tuple[Any, Any]:
-    if sys.platform != "win32":
-        try:
-            return await _open_pipes(wire, stack)
-        except (ValueError, PermissionError):
-            pass  # a regular file: it cannot be polled
+    if sys.platform != "win32" and _can_be_polled(wire.stdin) and _can_be_polled(wire.stdout):
+        return await _open_pipes(wire, stack)
     return _open_files(wire)
+
+
+def _can_be_polled(descriptor: int) -> bool:
+    """Files and devices such as /dev/null are always ready, and refuse to be waited for."""
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
 
 
 async def serve_stdio(server: Any, wire: Wire) -> None:
