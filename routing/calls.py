@@ -12,7 +12,7 @@ import anyio
 from tierwise.routing import pricing
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.providers.base import Usage
-from tierwise.routing.request import Tier
+from tierwise.routing.request import Message, Tier
 from tierwise.routing.router import Journal, Served
 from tierwise.storage.errors import TierwiseError
 from tierwise.storage.records import AttemptRecord, CachedAnswer, CallRecord, CallStatus
@@ -99,8 +99,8 @@ class Call:
 class Flight:
     """One piece of upstream work, and the calls that wait for it. The first of them pays."""
 
-    key: bytes | None
-    """The digest under which identical calls join; None if none may."""
+    key: "FlightKey | None"
+    """What identical calls join by; None if none may."""
     journal: Journal
     calls: list[Call] = field(default_factory=list[Call])
     left: list[Call] = field(default_factory=list[Call])
@@ -115,6 +115,20 @@ class Flight:
         else:
             self.calls.remove(call)
             self.left.append(call)
+
+    def land(self) -> list[Call]:
+        """The calls that waited to the end; from now on it is too late to give one up."""
+        calls, self.calls = self.calls, []
+        return calls
+
+
+FlightKey = tuple[tuple[Message, ...], float | None, tuple[tuple[str, str, int, Tier], ...]]
+
+
+def flight_key(plan: Plan) -> FlightKey:
+    """Equal for calls that send the same to the same models in the same order, and so may share."""
+    candidates = tuple((it.model.provider, it.model.name, it.max_tokens, it.tier) for it in plan.candidates)
+    return plan.request.messages, plan.request.temperature, candidates
 
 
 def answer_digest(key: bytes, plan: Plan, candidate: Candidate) -> bytes:
@@ -196,7 +210,7 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
         input_tokens=record.input_tokens,
         output_tokens=record.output_tokens,
         cost=record.cost_nano_usd,
-        cost_note=next((attempt.cost_note for attempt in record.attempts if attempt.cost_note), None),
+        cost_note=_cost_note(record),
         saved=record.saved_nano_usd,
         latency_ms=record.latency_ms,
         cached=record.cached,
@@ -207,9 +221,15 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
 
 
 def _why(plan: Plan, served: Served) -> str:
-    if served.candidate is plan.first:
+    if served.candidate.model == plan.first.model:
         return plan.reason
     return f"{plan.reason}; that failed, so {served.candidate.model.id} served ({served.candidate.reason})"
+
+
+def _cost_note(record: CallRecord) -> str | None:
+    """Why the cost is unknown; where it is known, what is estimated in it."""
+    unpriced = [attempt for attempt in record.attempts if attempt.cost_nano_usd is None]
+    return next((attempt.cost_note for attempt in unpriced or record.attempts if attempt.cost_note), None)
 
 
 def _saved(plan: Plan, served: Served, attempts: Sequence[AttemptRecord]) -> int | None:

@@ -150,9 +150,10 @@ class Resolver:
         if self._local and any(name in names for names in self._local.tiers.values()):
             return self._local.provider
         for provider, known in KNOWN_PROVIDERS.items():
-            if name.startswith(known.families or ("\0",)):
+            if name.startswith(known.families):
                 return provider
-        entry = self._map.find(None, name)
+        # What stands before a slash is a provider, and this one is unknown.
+        entry = None if "/" in name else self._map.find(None, name)
         return entry.provider if entry else None
 
     def _unknown(self, name: str) -> str:

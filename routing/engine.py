@@ -11,7 +11,16 @@ from datetime import UTC, datetime
 import anyio
 import anyio.abc
 
-from tierwise.routing.calls import Call, Flight, answer_digest, cached_answer, call_record, receipt
+from tierwise.routing.calls import (
+    Call,
+    Flight,
+    FlightKey,
+    answer_digest,
+    cached_answer,
+    call_record,
+    flight_key,
+    receipt,
+)
 from tierwise.routing.catalog import Catalog, Model
 from tierwise.routing.complexity import analyze
 from tierwise.routing.inventory import Inventory
@@ -98,7 +107,7 @@ class Engine:
             settings.litellm, settings.routing, settings.pricing, settings.local, environ
         )
         self._router = Router(providers.of, self._api_key, _retry_settings(settings))
-        self._flights: dict[bytes, Flight] = {}
+        self._flights: dict[FlightKey, Flight] = {}
         self._running: OrderedDict[str, Call] = OrderedDict()
 
     async def catalog(self) -> Catalog:
@@ -148,9 +157,9 @@ class Engine:
         first = decided.first
         key = None
         if self._settings.cache_ttl_ms is not None and request.use_cache:
-            key = answer_digest(self.store.digest_key, decided, first)
+            key = flight_key(decided)
         flight = self._flights.get(key) if key else None
-        if flight is not None:
+        if flight is not None and not flight.scope.cancel_called:
             call = Call(decided, flight)
             flight.calls.append(call)
             return call
@@ -206,17 +215,18 @@ class Engine:
                 "tierwise itself failed on this call; its log on stderr says how. Please report it."
             )
         finally:
-            if flight.key:
-                self._flights.pop(flight.key, None)
+            if flight.key and self._flights.get(flight.key) is flight:
+                del self._flights[flight.key]
             with anyio.CancelScope(shield=True):
                 await self._land(flight, outcome)
 
     async def _land(self, flight: Flight, outcome: Served | TierwiseError | None) -> None:
         """Write each call of the flight down, and hand out what it gave. The first call pays."""
+        calls = flight.land()
         for call in flight.left:
             await self._record(call_record(call, None, ()), None)
             call.finish(None)
-        for place, call in enumerate(flight.calls):
+        for place, call in enumerate(calls):
             attempts = flight.journal.attempts if place == 0 else []
             record = call_record(call, outcome, attempts)
             warning = await self._record(record, self._answer_to_keep(call, outcome, place))
@@ -238,11 +248,14 @@ class Engine:
                 await self.store.record(record, answer)
             elif answer is not None:
                 await self.store.keep_answer(answer)
+            for listener in self.listeners:
+                listener(record)
         except StorageError as error:
             _log.error("Call %s is not in the ledger: %s", record.call_id, error)
             return f"This call is not in the ledger: {error}"
-        for listener in self.listeners:
-            listener(record)
+        except Exception:  # noqa: BLE001  the answer is paid for, and other callers wait for theirs
+            _log.exception("Call %s was not written down in full", record.call_id)
+            return "tierwise itself failed while it wrote this call down; its log on stderr says how."
         return None
 
     async def _find_answer(self, decided: Plan, candidate: Candidate) -> CachedAnswer | None:

@@ -90,7 +90,7 @@ class Router:
             AllCandidatesFailed: each was tried; the message says how each failed.
             DeadlineExceeded: time ran out first.
         """
-        run = _Run(plan, journal, time.monotonic() + self._settings.deadline)
+        run = _Run(plan, journal, self._settings.deadline)
         candidate: Candidate | None = plan.first
         while candidate is not None:
             answer = await find_answer(candidate)
@@ -111,8 +111,9 @@ class Router:
                 raise
             except UpstreamError as error:
                 run.failures.append((candidate, error))
+                time_left = run.time_left()
                 pause = self._pause(error, retries, last=run.next_after(candidate) is None)
-                if pause is None or pause >= run.time_left():
+                if pause is None or pause >= time_left:
                     return None
                 await anyio.sleep(pause)
         return None
@@ -130,13 +131,7 @@ class Router:
         return delay * (1 - _JITTER * random.random())  # noqa: S311  spreads load, guards nothing
 
     async def _attempt(self, run: "_Run", candidate: Candidate) -> Completion:
-        time_left = run.time_left()
-        if time_left <= 0:
-            raise DeadlineExceeded(
-                f"No model answered within {self._settings.deadline:g} s (reliability.deadline)."
-                + (f" The last failure: {run.failures[-1][1]}" if run.failures else "")
-            )
-        timeout = min(self._settings.attempt_timeout, time_left)
+        timeout = min(self._settings.attempt_timeout, run.time_left())
         call = self._upstream_call(run.plan, candidate, timeout)
         provider = self._provider_of(candidate.model)
         await provider.ready()
@@ -150,7 +145,7 @@ class Router:
             record.failed(error)
             raise
         except TimeoutError:
-            timed_out = UpstreamTimeout(f"{candidate.model.id} did not answer within {timeout:g} s")
+            timed_out = UpstreamTimeout(f"{candidate.model.id} did not answer within {round(timeout, 2):g} s")
             record.failed(timed_out)
             raise timed_out from None
         except anyio.get_cancelled_exc_class():
@@ -176,14 +171,26 @@ class Router:
 class _Run:
     """The state of one `serve`."""
 
-    def __init__(self, plan: Plan, journal: Journal, deadline: float) -> None:
+    def __init__(self, plan: Plan, journal: Journal, seconds: float) -> None:
         self.plan = plan
         self.journal = journal
         self.failures: list[tuple[Candidate, UpstreamError]] = []
-        self._deadline = deadline
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
 
     def time_left(self) -> float:
-        return self._deadline - time.monotonic()
+        """Seconds until the deadline.
+
+        Raises:
+            DeadlineExceeded: it has passed.
+        """
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            last = f" The last failure: {self.failures[-1][1]}" if self.failures else ""
+            raise DeadlineExceeded(
+                f"No model answered within {self._seconds:g} s (reliability.deadline).{last}"
+            )
+        return left
 
     def next_after(self, candidate: Candidate) -> Candidate | None:
         """The next candidate; after a context overflow the next with a larger window."""
