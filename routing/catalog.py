@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from tierwise.routing.errors import UnknownModel
-from tierwise.routing.ladders import KEYLESS_PROVIDERS, KNOWN_PROVIDERS, KnownProvider
+from tierwise.routing.ladders import KEYLESS_PROVIDERS, KNOWN_PROVIDERS, LOCAL_PROVIDERS, KnownProvider
 from tierwise.routing.price_map import MapEntry, PriceMap
 from tierwise.routing.pricing import FREE, Price, price_from_map, price_from_settings
 from tierwise.routing.request import Tier
@@ -15,6 +15,7 @@ from tierwise.routing.settings import LiteLLMSettings, ModelPrice, ProviderSetti
 
 IN_PROCESS_PROVIDERS = frozenset({"embedded", "demo"})
 """Providers that answer inside this process."""
+_MOST_MODELS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +40,17 @@ class Model:
     capabilities: tuple[str, ...] = ()
     """Such as `vision`, `function_calling`, `reasoning`: the map's `supports_…`, sorted."""
     deprecation_date: date | None = None
+    listed: bool = True
+    """False if the price map knows the provider but not the model: it is retired, or misspelt, or new."""
 
     def past_deprecation(self, today: date) -> bool:
         return self.deprecation_date is not None and self.deprecation_date <= today
+
+    def warning(self, today: date) -> str | None:
+        """Why one should think twice about the model, in words."""
+        if self.past_deprecation(today):
+            return f"deprecated since {self.deprecation_date}"
+        return None if self.listed else "not in litellm's price map, so perhaps retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,9 @@ class Resolver:
         known = self._models.get((provider, upstream))
         if known is None:
             label = name if name not in self.aliases else self.aliases[name][1]
-            known = self._models[provider, upstream] = self._build(label, provider, upstream)
+            known = self._build(label, provider, upstream)
+            if len(self._models) < _MOST_MODELS:  # callers can think up any number of names
+                self._models[provider, upstream] = known
         return known
 
     def _split(self, name: str) -> tuple[str, str]:
@@ -171,7 +182,7 @@ class Resolver:
             return self._build_local(label, provider, name)
         settings = self._providers.get(provider, ProviderSettings())
         entry = self._map.find(provider, name)
-        price, note = self._price((label, name, f"{provider}/{name}"), entry)
+        price, note = self._price(provider, (label, name, f"{provider}/{name}"), entry)
         variable = key_variable(provider, settings, self._environ)
         return Model(
             id=label,
@@ -182,6 +193,7 @@ class Resolver:
             key_present=variable is None or bool(self._environ.get(variable)),
             price=price,
             price_note=note,
+            listed=entry is not None or provider not in self._map.providers,
             **_facts(entry.fields if entry else {}),
         )
 
@@ -202,11 +214,15 @@ class Resolver:
             self._local is not None and provider == self._local.provider and provider not in self._providers
         )
 
-    def _price(self, names: tuple[str, ...], entry: MapEntry | None) -> tuple[Price | None, str | None]:
+    def _price(
+        self, provider: str, names: tuple[str, ...], entry: MapEntry | None
+    ) -> tuple[Price | None, str | None]:
         for name in names:
             if name in self._pricing:
                 return price_from_settings(self._pricing[name]), "price from usage_tracking.pricing"
         price = price_from_map(entry.fields) if entry else None
+        if price is None and provider in LOCAL_PROVIDERS:
+            return FREE, None
         if price is None:
             return None, f"no price is known for {names[0]}: set usage_tracking.pricing"
         return price, None

@@ -72,8 +72,14 @@ KNOWN_PROVIDERS: dict[str, KnownProvider] = {
     "litellm_proxy": KnownProvider(("LITELLM_PROXY_API_KEY",)),
 }
 
-KEYLESS_PROVIDERS = frozenset(
-    # Local servers, and clouds whose credentials are not one key but a chain of their own.
-    {"ollama", "ollama_chat", "lm_studio", "hosted_vllm", "llamafile", "xinference"}
-    | {"bedrock", "bedrock_converse", "sagemaker", "vertex_ai", "vertex_ai_beta"}
-)
+LOCAL_PROVIDERS = frozenset({"ollama", "ollama_chat", "lm_studio", "hosted_vllm", "llamafile", "xinference"})
+"""Servers that people run themselves: they need no key, and their tokens cost nothing."""
+
+KEYLESS_PROVIDERS = LOCAL_PROVIDERS | {
+    "bedrock",
+    "bedrock_converse",
+    "sagemaker",
+    "vertex_ai",
+    "vertex_ai_beta",
+}
+"""The clouds among them take their credentials from a chain of their own, not from one key."""

@@ -186,11 +186,8 @@ def _obstacle(candidate: Candidate, request: ChatRequest, prompt_tokens: int) ->
 
 def _flagged(candidate: Candidate, today: date) -> Candidate:
     """The candidate, with a word on its retirement where that is due."""
-    if not candidate.model.past_deprecation(today):
-        return candidate
-    return replace(
-        candidate, reason=f"{candidate.reason}; deprecated since {candidate.model.deprecation_date}"
-    )
+    warning = candidate.model.warning(today)
+    return replace(candidate, reason=f"{candidate.reason}; {warning}") if warning else candidate
 
 
 def _reason(
@@ -201,10 +198,10 @@ def _reason(
     settings: PolicySettings,
 ) -> str:
     """One sentence on why the first candidate is first."""
-    if request.tier is not None:
-        why = f"the caller chose the {tier} tier"
-    elif request.model is not None:
+    if request.model is not None:
         why = "the caller chose the model"
+    elif request.tier is not None:
+        why = f"the caller chose the {tier} tier"
     elif not settings.enabled:
         why = "routing is off"
     else:

@@ -131,10 +131,10 @@ class Router:
         return delay * (1 - _JITTER * random.random())  # noqa: S311  spreads load, guards nothing
 
     async def _attempt(self, run: "_Run", candidate: Candidate) -> Completion:
-        timeout = min(self._settings.attempt_timeout, run.time_left())
-        call = self._upstream_call(run.plan, candidate, timeout)
         provider = self._provider_of(candidate.model)
         await provider.ready()
+        timeout = min(self._settings.attempt_timeout, run.time_left())
+        call = self._upstream_call(run.plan, candidate, timeout)
         record = _Recorder(run, candidate)
         on_text = run.journal.pieces.append if run.journal.streaming else None
         run.journal.pieces.clear()

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import click
 
@@ -53,10 +53,25 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except TierwiseError as error:
-            from tierwise.server.errors import ConfigurationError
+            _fail(error)
+        except BaseExceptionGroup as group:  # task groups wrap what their blocks raise
+            ours = group.subgroup(TierwiseError)
+            if ours is None:
+                raise
+            _fail(_first_leaf(ours))
 
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+
+def _fail(error: BaseException) -> NoReturn:
+    from tierwise.server.errors import ConfigurationError
+
+    click.echo(f"Error: {error}", err=True)
+    sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+
+
+def _first_leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
 
 
 _PATH = click.Path(path_type=Path)

@@ -49,7 +49,7 @@ class CallRecord:
     operation: str
     status: CallStatus
     error: str | None = None
-    """The code of the error that ended the call."""
+    """The name of the error class that ended the call."""
     tier: str
     """The tier that the request was judged to need."""
     tier_served: str | None = None

@@ -36,6 +36,9 @@ _NO_KEY = "no-key"
 _SPEAK_OPENAI_UNDER_V1 = frozenset({"ollama", "vllm", "lm_studio", "llamafile"})
 """Local servers that litellm reaches by their own protocol, but whose `/v1` is OpenAI's."""
 
+_ABSURD = 10**9
+"""No model reads or writes as many tokens: a provider that reports them is not believed."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
@@ -162,22 +165,24 @@ def _check(answer: _Answer, call: UpstreamCall) -> None:
 def _usage(answer: _Answer) -> Usage | None:
     """The tokens as reported; litellm counts cached prompt tokens in for every provider."""
     reported = answer.usage
-    output_tokens = _tokens(reported, "completion_tokens")
-    if not (input_tokens := _tokens(reported, "prompt_tokens")) or (answer.content and not output_tokens):
+    input_tokens, output_tokens = _tokens(reported, "prompt_tokens"), _tokens(reported, "completion_tokens")
+    written = 1 if answer.content else 0
+    if not 0 < input_tokens < _ABSURD or not written <= output_tokens < _ABSURD:
         return None
     sent = getattr(reported, "prompt_tokens_details", None)
     made = getattr(reported, "completion_tokens_details", None)
+    cache_read = min(_tokens(sent, "cached_tokens"), input_tokens)
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        cache_read_tokens=_tokens(sent, "cached_tokens"),
-        cache_write_tokens=_tokens(sent, "cache_creation_tokens"),
-        reasoning_tokens=_tokens(made, "reasoning_tokens"),
+        cache_read_tokens=cache_read,
+        cache_write_tokens=min(_tokens(sent, "cache_creation_tokens"), input_tokens - cache_read),
+        reasoning_tokens=min(_tokens(made, "reasoning_tokens"), output_tokens),
     )
 
 
 def _tokens(owner: Any, name: str) -> int:
-    return int(getattr(owner, name, 0) or 0)
+    return max(int(getattr(owner, name, 0) or 0), 0)
 
 
 def _count_tokens(litellm: Any, call: UpstreamCall, content: str) -> Usage:

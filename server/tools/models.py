@@ -75,9 +75,7 @@ def _health(model: Model) -> str:
     """What stands in the way of using the model, or `ready`."""
     if not model.key_present:
         return "no key"
-    if model.past_deprecation(datetime.now(UTC).date()):
-        return "deprecated"
-    return "ready"
+    return model.warning(datetime.now(UTC).date()) or "ready"
 
 
 LIST_MODELS = Tool(

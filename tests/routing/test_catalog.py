@@ -214,3 +214,19 @@ def test_each_model_is_listed_once_with_all_its_tiers() -> None:
     ]
     assert made.tier_of(made.resolve("big")) is Tier.STANDARD
     assert made.tier_of(made.resolve("gpt-4o")) is None
+
+
+def test_a_model_that_the_map_no_longer_lists_is_flagged_and_keeps_the_users_price() -> None:
+    retired = catalog(pricing={"claude-sonnet-4-20250514": ModelPrice(input=3, output=15)}).resolve(
+        "claude-sonnet-4-20250514"
+    )
+    assert retired.price is not None
+    assert "perhaps retired" in (retired.warning(TODAY) or "")
+    assert catalog().resolve("claude-opus-5-5").warning(TODAY) is None
+    assert catalog(providers=MINE).resolve("mine/anything").warning(TODAY) is None
+
+
+def test_a_server_of_the_users_own_costs_nothing_unless_they_say_so() -> None:
+    assert catalog().resolve("ollama/llama3.2:70b").price == FREE
+    priced = catalog(pricing={"ollama/llama3.2:70b": ModelPrice(input=1, output=1)})
+    assert priced.resolve("ollama/llama3.2:70b").price != FREE

