@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -54,24 +54,13 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except TierwiseError as error:
             _fail(error)
-        except BaseExceptionGroup as group:  # task groups wrap what their blocks raise
-            ours = group.subgroup(TierwiseError)
-            if ours is None:
-                raise
-            _fail(_first_leaf(ours))
 
 
-def _fail(error: BaseException) -> NoReturn:
+def _fail(error: TierwiseError) -> NoReturn:
     from tierwise.server.errors import ConfigurationError
 
     click.echo(f"Error: {error}", err=True)
     sys.exit(2 if isinstance(error, ConfigurationError) else 1)
-
-
-def _first_leaf(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    return error
 
 
 _PATH = click.Path(path_type=Path)

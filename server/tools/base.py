@@ -132,13 +132,10 @@ class Tool(Generic[ArgumentsT]):
 
     def _sentence(self, problem: ErrorDetails) -> str:
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}"[:80] for part in problem["loc"])
-        name = f"`{where.removeprefix('.')}`"
+        name = f"`{where.removeprefix('.')}`" if where else "the name of each argument"
         kind, context = problem["type"], problem.get("ctx", {})
         if kind == "extra_forbidden":
-            known = list(self.arguments.model_fields)
-            near = get_close_matches(str(problem["loc"][-1])[:80], known, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known) or 'none'}"
-            return f"{name} is not an argument of {self.name}; {hint}"
+            return f"{name} {self._unknown(problem['loc'])}"
         if kind == "value_error":
             return f"{name} {context['error']}" if problem["loc"] else str(context["error"])
         if kind in ("literal_error", "enum"):
@@ -147,6 +144,14 @@ class Tool(Generic[ArgumentsT]):
             if limit in context:
                 return f"{name} must be {words} {context[limit]:,}"
         return f"{name} {_FAULTS.get(kind) or _FAULTS.get(kind.split('_')[0], 'has the wrong type')}"
+
+    def _unknown(self, where: tuple[int | str, ...]) -> str:
+        if len(where) > 1:
+            return "is not known there; take it out"
+        known = list(self.arguments.model_fields)
+        near = get_close_matches(str(where[-1])[:80], known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known) or 'none'}"
+        return f"is not an argument of {self.name}; {hint}"
 
 
 _LIMITS = {

@@ -181,7 +181,7 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
     """The receipt as programs read it: money in USD, and nothing that says nothing."""
     optional: dict[str, Any] = {
         "cost_note": receipt.cost_note,
-        "attempts": _attempts(receipt.attempts) if len(receipt.attempts) > 1 else None,
+        "attempts": _attempts(receipt.attempts) if _worth_telling(receipt.attempts) else None,
         "warning": receipt.warning,
     }
     return ChatResult(
@@ -203,6 +203,11 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         finish_reason=receipt.finish_reason,
         **{name: value for name, value in optional.items() if value is not None},
     )
+
+
+def _worth_telling(records: tuple[AttemptRecord, ...]) -> bool:
+    """One attempt that answered is what the receipt tells anyway."""
+    return len(records) > 1 or any(record.outcome != "ok" for record in records)
 
 
 def _attempts(records: tuple[AttemptRecord, ...]) -> list[Attempt]:

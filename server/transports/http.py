@@ -1,6 +1,7 @@
 """MCP over HTTP: streamable HTTP at /mcp, or the older HTTP+SSE at /sse."""
 
 import logging
+import os
 import signal
 import socket
 from collections.abc import Generator
@@ -70,8 +71,9 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
+        reason = os.strerror(error.errno or 0)
         raise CannotListen(
-            f"Cannot listen on {host}, port {port}: {error.strerror}. Choose another with --host and --port."
+            f"Cannot listen on {host}, port {port}: {reason}. Choose another with --host and --port."
         ) from None
 
 

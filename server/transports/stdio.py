@@ -7,6 +7,7 @@ worker threads; where a stream is no pipe (a file, Windows) the threads serve.
 """
 
 import asyncio
+import json
 import os
 import stat
 import sys
@@ -14,10 +15,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
+INVALID_PARAMS = -32602
+"""JSON-RPC's code for it."""
 MAX_LINE_BYTES = 64 * 2**20
 """A longer message ends the connection: it cannot be told from garbage that never ends."""
 
@@ -52,17 +55,6 @@ def _private_copy(descriptor: int) -> int:
     return higher
 
 
-class _PipeReader:
-    """Lines from a pipe, as text."""
-
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        while line := await self._reader.readline():
-            yield line.decode("utf-8", errors="replace")
-
-
 class _PipeWriter:
     """Text to a pipe; `flush` waits while the other side is slow."""
 
@@ -76,6 +68,42 @@ class _PipeWriter:
         await self._writer.drain()
 
 
+class _PipeReader:
+    """Lines from a pipe, as text. A request that the SDK would drop without a word is answered here."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: _PipeWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        while line := await self._reader.readline():
+            text = line.decode("utf-8", errors="replace")
+            if "\\ud" in text.lower() and (refusal := _refusal_of_half_a_character(text)):
+                await self._writer.write(refusal)
+                await self._writer.flush()
+            else:
+                yield text
+
+
+def _refusal_of_half_a_character(text: str) -> str | None:
+    """The JSON-RPC error for a request that holds half of a surrogate pair; None for any other line.
+
+    Hosts that cut a text through an emoji send such requests, and would wait in vain.
+    """
+    try:
+        request: Any = json.loads(text)
+    except ValueError:
+        return None
+    try:
+        json.dumps(request, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        message = "The request holds half of a surrogate pair, which is no character; take it out."
+        error = {"code": INVALID_PARAMS, "message": message}
+        identity = cast("dict[str, Any]", request).get("id") if isinstance(request, dict) else None
+        return json.dumps({"jsonrpc": "2.0", "id": identity, "error": error}) + "\n"
+    return None
+
+
 async def _open_pipes(wire: Wire, stack: AsyncExitStack) -> tuple[Any, Any]:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
@@ -85,7 +113,8 @@ async def _open_pipes(wire: Wire, stack: AsyncExitStack) -> tuple[Any, Any]:
     sink = os.fdopen(wire.stdout, "wb", buffering=0, closefd=False)
     write_transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sink)
     stack.callback(write_transport.close)
-    return _PipeReader(reader), _PipeWriter(asyncio.StreamWriter(write_transport, protocol, None, loop))
+    writer = _PipeWriter(asyncio.StreamWriter(write_transport, protocol, None, loop))
+    return _PipeReader(reader, writer), writer
 
 
 def _open_files(wire: Wire) -> tuple[Any, Any]:
