@@ -146,10 +146,11 @@ class Tool(Generic[ArgumentsT]):
         return f"{name} {_FAULTS.get(kind) or _FAULTS.get(kind.split('_')[0], 'has the wrong type')}"
 
     def _unknown(self, where: tuple[int | str, ...]) -> str:
+        name = str(where[-1])[:80]
         if len(where) > 1:
             return "is not known there; take it out"
         known = list(self.arguments.model_fields)
-        near = get_close_matches(str(where[-1])[:80], known, n=1)
+        near = get_close_matches(name, known, n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known) or 'none'}"
         return f"is not an argument of {self.name}; {hint}"
 
