@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate
 
-.PHONY: help setup demo demo-fake test lint wheel interop bench lock clean
+.PHONY: help setup demo demo-fake test lint wheel interop bench lock train clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ lock: $(BIN)/python ## Lock what pyproject.toml asks for; ARGS=--upgrade takes t
 	$(COMPILE) $(ARGS) --group test -c requirements/runtime.txt -o requirements/test.txt
 	$(COMPILE) $(ARGS) --group dev -c requirements/runtime.txt -c requirements/test.txt -o requirements/dev.txt
 	$(COMPILE) $(ARGS) --no-deps requirements/embedded.in -o requirements/embedded.txt
+
+train: $(READY) ## Fit the weights of the analyser anew, and measure them
+	@$(BIN)/python -m tierwise.routing.training
 
 clean: ## Remove .venv and all that was built or cached
 	rm -rf .venv .cache dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

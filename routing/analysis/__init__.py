@@ -1,0 +1,1 @@
+"""What a prompt asks for, as named features and two small heads."""

@@ -1,0 +1,1 @@
+"""Trains the analyser from the data beside it; needs the development extra, and nothing else imports it."""
