@@ -95,7 +95,7 @@ class Ledger(ABC):
 
     @abstractmethod
     async def set_costs(self, costs: Sequence[tuple[str, int, int]]) -> int:
-        """Correct the costs of attempts, given as (call_id, index, nano-USD), all or nothing.
+        """Correct the costs of attempts, given as (call_id, place in `attempts`, nano-USD), all or nothing.
 
         The roll-up follows, the first known figure replaced is kept as `old_cost_nano_usd`, and a note
         on why the cost was unknown is cleared. Budgets and savings stay as they were. Says how many

@@ -2,6 +2,7 @@
 
 import sqlite3
 from datetime import UTC, datetime
+from functools import partial
 
 from tierwise.storage.records import SUMS
 from tierwise.storage.sqlite.database import Database
@@ -13,7 +14,9 @@ _QUARTERS_A_DAY = 96
 DAY_MS = 24 * 60 * 60 * 1000
 
 # The texts below are made of names of ours alone, from the record.
-_SHARES = f"SELECT span, quarter - quarter % span AS quarter, labels, {_TOTALS} FROM shares CROSS JOIN spans"  # noqa: S608
+_SHARES = f"""
+    SELECT span, quarter - quarter % span AS quarter, labels, {_TOTALS} FROM shares CROSS JOIN spans
+"""  # noqa: S608
 _BY_KEY = "GROUP BY span, quarter - quarter % span, labels"
 _ADD = f"INSERT INTO usage (span, quarter, labels, {_COLUMNS}) "
 
@@ -21,6 +24,7 @@ _ADD_CALL = (
     f"{_ADD} {_SHARES} WHERE call = ? {_BY_KEY} ON CONFLICT (span, quarter, labels) DO UPDATE SET "
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)
 )
+# The rows are there to be subtracted from, for the call was added to them.
 _REMOVE_CALL = _ADD_CALL.replace(" + excluded", " - excluded")
 _ADD_DAY = f"{_ADD} {_SHARES} WHERE started_at >= ? AND started_at < ? {_BY_KEY}"
 
@@ -36,6 +40,7 @@ _DIFFERENCES = f"""
         )
         GROUP BY span, quarter, labels HAVING {" OR ".join(f"SUM({name})" for name in SUMS)}
     )
+    WHERE ? >= {_KEPT}
 """  # noqa: S608
 _DAYS = f"""
     SELECT quarter / {_QUARTERS_A_DAY} AS day FROM usage WHERE day * {DAY_MS} >= {_KEPT}
@@ -58,7 +63,7 @@ async def check_rollup(database: Database) -> list[str]:
     """See `Ledger.check`."""
     found: list[str] = []
     for (day,) in await database.fetch(_DAYS):
-        [(count,)] = await database.fetch(_DIFFERENCES, (*_quarters(day), *_instants(day)))
+        [(count,)] = await database.fetch(_DIFFERENCES, (*_quarters(day), *_instants(day), day * DAY_MS))
         if count:
             date = datetime.fromtimestamp(day * DAY_MS // 1000, UTC).date()
             found.append(f"On {date} (UTC), {count} of the sums of usage are not those of the calls.")
@@ -68,12 +73,15 @@ async def check_rollup(database: Database) -> list[str]:
 async def rebuild_rollup(database: Database) -> None:
     """See `Ledger.rebuild_rollup`."""
     for (day,) in await database.fetch(_DAYS):
+        await database.transact(partial(rebuild_day, day=day))
 
-        def work(connection: sqlite3.Connection, day: int = day) -> None:
-            connection.execute(_REMOVE_DAY, _quarters(day))
-            connection.execute(_ADD_DAY, _instants(day))
 
-        await database.transact(work)
+def rebuild_day(connection: sqlite3.Connection, day: int) -> None:
+    """Make the sums of one UTC day (a number from the epoch) anew, unless it was pruned meanwhile."""
+    [kept] = connection.execute("SELECT before FROM pruned").fetchone()
+    if day * DAY_MS >= kept:
+        connection.execute(_REMOVE_DAY, _quarters(day))
+        connection.execute(_ADD_DAY, _instants(day))
 
 
 def _quarters(day: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from tierwise.storage.budgets import (
     Crossing,
     Refusal,
 )
+from tierwise.storage.errors import StorageError
 from tierwise.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
@@ -242,6 +243,19 @@ async def test_a_budget_whose_scope_changes_is_opened_anew(store: Store) -> None
     await spend(store, "a", 300)
     await store.set_budget(budget(scope=BudgetScope.AGENT, scope_value="bot"), period_start=MIDNIGHT)
     assert await account(store) == (0, 0)
+
+
+async def test_an_absurd_limit_is_said_and_changes_nothing(store: Store) -> None:
+    await store.set_budget(budget(), period_start=MIDNIGHT)
+    with pytest.raises(StorageError, match="a number that large"):
+        await store.set_budget(budget(limit=10**30), period_start=MIDNIGHT)
+    assert await store.budgets() == [budget()]
+
+
+async def test_a_negative_limit_is_one_of_nothing(store: Store) -> None:
+    await store.set_budget(budget(limit=-5), period_start=MIDNIGHT)
+    assert refused(await store.reserve(reservation("a", 1), now=NOON)) == ["all"]
+    assert await spend(store, "b", 1) == [80, 90, 100]
 
 
 async def test_names_may_hold_any_text(store: Store) -> None:

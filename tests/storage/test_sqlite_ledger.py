@@ -11,6 +11,7 @@ from tests.storage.samples import DAY, HOUR, MIDNIGHT, NOON, QUARTER, attempt, c
 from tierwise.storage.ports import Store
 from tierwise.storage.records import Dimension
 from tierwise.storage.sqlite import open_store
+from tierwise.storage.sqlite.rollup import rebuild_day
 
 pytestmark = pytest.mark.anyio
 
@@ -76,6 +77,16 @@ async def test_a_call_that_lost_its_rows_is_found(path: Path) -> None:
         execute(path, "DELETE FROM attempts WHERE call = 1")
         [sentence] = await store.check()
         assert sentence.startswith("On 2026-11-17 (UTC), ")
+
+
+async def test_a_day_that_is_pruned_while_sums_are_made_anew_keeps_its_own(path: Path) -> None:
+    async with open_store(path, max_cache_bytes=0) as store:
+        await three_days(store)
+        before = execute(path, "SELECT * FROM usage")
+        await store.prune(before=MIDNIGHT)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        rebuild_day(connection, MIDNIGHT // DAY - 1)
+    assert execute(path, "SELECT * FROM usage") == before
 
 
 async def test_features_are_kept_for_the_newest_10_000_calls_only(path: Path) -> None:
