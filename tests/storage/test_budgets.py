@@ -192,7 +192,7 @@ async def test_each_period_has_its_own_account_and_thresholds(store: Store) -> N
 
 async def test_a_raised_limit_can_be_crossed_again_and_keeps_what_is_spent(store: Store) -> None:
     await store.set_budget(budget(), period_start=MIDNIGHT)
-    await spend(store, "a", 1_000, reserved=1_000)
+    await spend(store, "a", None, reserved=1_000)
     await store.set_budget(budget(limit=2_000), period_start=MIDNIGHT)
     assert await account(store) == (1_000, 0)
     assert await spend(store, "b", 600, reserved=900) == [80]
