@@ -1,1 +1,1 @@
-"""What tierwise remembers: the ledger of calls and the cache of answers."""
+"""What tierwise remembers: the ledger of calls, budgets, outcomes, and the cache of answers."""

@@ -5,7 +5,8 @@
     │   ├── DatabaseBusy          another process holds the write lock for too long
     │   ├── DatabaseReadOnly      the file or its folder cannot be written
     │   ├── DatabaseFull          no room left on the disk
-    │   └── DatabaseTooNew        a later tierwise wrote it
+    │   ├── DatabaseTooNew        a later tierwise wrote it
+    │   └── UnknownCall           no call is recorded under that id
     └── …                         see tierwise.routing.errors
 
 Every message is one or two sentences that say what is wrong and what to do next, and is fit to be
@@ -35,3 +36,7 @@ class DatabaseFull(StorageError):
 
 class DatabaseTooNew(StorageError):
     """The file was written by a later tierwise, whose schema this one does not know."""
+
+
+class UnknownCall(StorageError):
+    """No call is recorded under the `call_id` that was given."""

@@ -1,16 +1,23 @@
-"""The contract that every store keeps. One test suite runs against all of them."""
+"""The contract that every store keeps. One test suite runs against all of them.
+
+Safe for concurrent tasks, and for other processes on the same store. Every method may raise
+`StorageError`. Instants are epoch ms; bounds of periods are on a quarter of an hour, as the days of
+every real time zone are, so that local days come out exact.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
 
+from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
+from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
 from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, UsageRow
 
+NO_FILTERS: Mapping[Dimension, str] = MappingProxyType({})
 
-class Store(ABC):
-    """Ledger and cache. Safe for concurrent tasks, and for other processes on the same store.
 
-    Every method may raise `StorageError`.
-    """
+class AnswerCache(ABC):
+    """Answers kept to be served again."""
 
     @property
     @abstractmethod
@@ -18,34 +25,159 @@ class Store(ABC):
         """32 secret bytes, the same for every process on this store: the key of cache digests."""
 
     @abstractmethod
-    async def record(self, call: CallRecord, answer: CachedAnswer | None = None) -> None:
-        """Commit the call, its attempts, the roll-up and the answer to keep, all or nothing.
-
-        Returns once it is durable in the sense of the engine. Recording the same `call_id` again
-        changes nothing, so a caller may retry after a doubtful failure. An answer that is larger
-        than the whole cache is not kept; one that is already there under its digest is replaced.
-        """
-
-    @abstractmethod
     async def keep_answer(self, answer: CachedAnswer) -> None:
         """Keep an answer without a call, under the same rules as `record`."""
 
     @abstractmethod
     async def find_answer(self, digest: bytes, *, now: int) -> CachedAnswer | None:
-        """The answer kept under `digest` that has not expired at `now` (epoch ms), or None."""
+        """The answer kept under `digest` that has not expired at `now`, or None."""
 
     @abstractmethod
     async def purge_answers(self, *, now: int) -> int:
-        """Delete answers that have expired at `now` (epoch ms); says how many."""
+        """Delete answers that have expired at `now`; says how many."""
+
+
+class Ledger(ABC):
+    """Every call, and their sums."""
 
     @abstractmethod
-    async def usage(self, *, start: int, end: int, group_by: Sequence[Dimension] = ()) -> list[UsageRow]:
-        """Sums over calls started in [start, end), epoch ms, both on a quarter of an hour.
+    async def record(self, call: CallRecord, answer: CachedAnswer | None = None) -> Committed:
+        """Commit the call, its attempts, the roll-up, its budgets and the answer, all or nothing.
 
-        Every real time zone's days begin on one, so local days come out exact. Without `group_by`
-        there is exactly one row (of zeros if nothing happened); else a row for each combination
-        that occurs, most expensive first, then most calls.
+        Returns once it is durable in the sense of the engine. Recording the same `call_id` again
+        changes nothing and crosses nothing, so a caller may retry after a doubtful failure. An answer
+        that is larger than the whole cache is not kept; one that is already there under its digest is
+        replaced. Features are kept for the newest 10,000 calls, up to 1,024 bytes each; larger ones
+        are not.
+
+        What was reserved under the `call_id`, expired or not, is settled: the call's cost, or if that
+        is unknown at least the amount reserved, is spent in each budget charged. Each threshold that
+        this crosses is told to this caller and to no other. A call without a reservation changes no
+        budget.
         """
+
+    @abstractmethod
+    async def recent_scores(self, limit: int) -> list[float]:
+        """Complexity scores of the last calls recorded that have one, newest first."""
+
+    @abstractmethod
+    async def usage(
+        self,
+        *,
+        start: int,
+        end: int,
+        group_by: Sequence[Dimension] = (),
+        filters: Mapping[Dimension, str] = NO_FILTERS,
+    ) -> list[UsageRow]:
+        """Sums over calls started in [start, end) that have every value in `filters`.
+
+        Without `group_by` there is exactly one row (of zeros if nothing happened); else a row for
+        each combination that occurs, most expensive first, then most calls.
+        """
+
+    @abstractmethod
+    async def usage_series(
+        self,
+        bounds: Sequence[int],
+        *,
+        group_by: Sequence[Dimension] = (),
+        filters: Mapping[Dimension, str] = NO_FILTERS,
+    ) -> list[list[UsageRow]]:
+        """What `usage` says of each [bounds[i], bounds[i + 1]), in one reading; `bounds` ascend."""
+
+    @abstractmethod
+    def export_calls(self, *, start: int, end: int, batch: int = 1000) -> AsyncIterator[list[CallRecord]]:
+        """The calls started in [start, end) with their attempts, oldest first, `batch` at a time.
+
+        `features` are left out. Each batch is a reading of its own, so a slow consumer holds nobody
+        up; calls recorded meanwhile are in it if they started later than those already given.
+        """
+
+    @abstractmethod
+    async def set_costs(self, costs: Sequence[tuple[str, int, int]]) -> int:
+        """Correct the costs of attempts, given as (call_id, place in `attempts`, nano-USD), all or nothing.
+
+        The roll-up follows, the first known figure replaced is kept as `old_cost_nano_usd`, and a note
+        on why the cost was unknown is cleared. Budgets and savings stay as they were. Says how many
+        attempts changed; those that are not there, or cost that already, do not.
+        """
+
+    @abstractmethod
+    async def prune(self, *, before: int) -> int:
+        """Delete the calls of all UTC days that end by `before`; the sums stay. Says how many calls."""
+
+    @abstractmethod
+    async def check(self) -> list[str]:
+        """A sentence for each UTC day not pruned whose sums are not those of its calls; [] if sound.
+
+        Reads the whole ledger, a day at a time.
+        """
+
+    @abstractmethod
+    async def rebuild_rollup(self) -> None:
+        """Make the sums anew from the calls, a day at a time; days that were pruned keep theirs."""
+
+
+class Budgets(ABC):
+    """Limits that hold whatever the number of calls and processes at once."""
+
+    @abstractmethod
+    async def set_budget(self, budget: Budget, *, period_start: int) -> None:
+        """Add `budget`, or put it in place of the one of that name.
+
+        If it is new, or its scope or period is, its account for the period that began at
+        `period_start` opens with what the ledger says was spent in its scope since then.
+        """
+
+    @abstractmethod
+    async def delete_budget(self, name: str) -> bool:
+        """Delete a budget with its accounts; False if there is none of that name."""
+
+    @abstractmethod
+    async def budgets(self) -> list[Budget]:
+        """All of them, by name."""
+
+    @abstractmethod
+    async def reserve(self, reservation: Reservation, *, now: int) -> tuple[Refusal, ...]:
+        """Hold the amount back in every budget charged, or in none and say which ones refuse.
+
+        A budget refuses if what is spent, what other calls' reservations that have not expired at
+        `now` hold, and the amount exceed its limit, unless the amount is 0 or it is one that only
+        warns. Reserving again under a `call_id` replaces what it held, if it is not refused. Charges to
+        a budget that no longer exists are passed over.
+        """
+
+    @abstractmethod
+    async def budget_spent(self, name: str, period_start: int, *, now: int) -> BudgetAccount:
+        """What is spent and, at `now`, reserved in that period; zeros if nothing is known of it."""
+
+
+class Outcomes(ABC):
+    """What is known of how well calls turned out."""
+
+    @abstractmethod
+    async def add_outcome(self, outcome: OutcomeRecord) -> None:
+        """Keep a verdict, with what is known of its call; it replaces one of the same source.
+
+        Raises:
+            UnknownCall: no such call is recorded (or no longer).
+        """
+
+    @abstractmethod
+    async def import_outcomes(self, outcomes: Sequence[StoredOutcome]) -> None:
+        """Keep all of them or none; those that name a call replace one of the same source on it."""
+
+    @abstractmethod
+    async def outcomes(self, limit: int) -> list[StoredOutcome]:
+        """The newest by `at`, newest first."""
+
+    @abstractmethod
+    async def reset_outcomes(self) -> int:
+        """Forget all of them; says how many there were."""
+
+
+class Store(AnswerCache, Ledger, Budgets, Outcomes):
+    """All that tierwise remembers."""
 
     @abstractmethod
     async def aclose(self) -> None:

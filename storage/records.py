@@ -4,7 +4,7 @@ Units: time is Unix epoch milliseconds, durations are milliseconds, money is nan
 an int, so that sums are exact). `None` money means that the price is unknown, never that it is 0.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 
@@ -35,6 +35,8 @@ class AttemptRecord:
     estimated: bool = False
     """The provider reported no usage; the token counts are our own."""
     cost_nano_usd: int | None = 0
+    old_cost_nano_usd: int | None = None
+    """The first known figure that a correction of prices replaced; None if none did."""
     cost_note: str | None = None
     """Why the cost is unknown or estimated."""
 
@@ -47,6 +49,9 @@ class CallRecord:
     started_at: int
     latency_ms: float
     operation: str
+    tenant: str = ""
+    """On whose behalf; empty for nobody in particular. So is `agent`."""
+    agent: str = ""
     status: CallStatus
     error: str | None = None
     """The name of the error class that ended the call."""
@@ -63,6 +68,8 @@ class CallRecord:
     finish_reason: str | None = None
     metadata: dict[str, str] = field(default_factory=dict[str, str])
     attempts: tuple[AttemptRecord, ...] = ()
+    features: bytes | None = None
+    """What the router may learn from should an outcome come, opaque and without prompt text."""
 
     @property
     def input_tokens(self) -> int:
@@ -103,12 +110,14 @@ class CachedAnswer:
 
 
 class Dimension(StrEnum):
-    """What usage can be grouped by."""
+    """What usage can be grouped and filtered by."""
 
     PROVIDER = "provider"
     MODEL = "model"
     TIER = "tier"
     OPERATION = "operation"
+    TENANT = "tenant"
+    AGENT = "agent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,3 +140,7 @@ class UsageRow:
     output_tokens: int
     cost_nano_usd: int
     saved_nano_usd: int
+
+
+SUMS = tuple(field.name for field in fields(UsageRow) if field.name != "key")
+"""The names of the sums in a `UsageRow`."""

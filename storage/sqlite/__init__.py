@@ -1,4 +1,4 @@
-"""The embedded store: ledger and cache in one SQLite file that several processes share."""
+"""The embedded store: everything in one SQLite file that several processes share."""
 
 from tierwise.storage.sqlite.store import SQLiteStore, open_store
 

@@ -25,7 +25,7 @@ _ROW_OVERHEAD = 300
 
 
 async def find_answer(database: Database, digest: bytes, now: int) -> CachedAnswer | None:
-    """See `Store.find_answer`."""
+    """See `AnswerCache.find_answer`."""
     rows = await database.fetch(_FIND, (digest, now))
     return CachedAnswer(**dict(zip(_FIELDS, rows[0], strict=True))) if rows else None
 

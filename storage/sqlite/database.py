@@ -1,7 +1,7 @@
 """The connections to an open database: one that writes and one that reads, each on its own thread."""
 
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -63,10 +63,11 @@ class Database:
         self._writer = writer
         self._reader = reader
 
-    async def fetch(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+    async def fetch(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
         """All rows of one query, as they stood after the last commit of any process."""
         with storage_errors(self._path):
-            rows = await self._reader.execute_fetchall(sql, parameters)
+            # aiosqlite passes named parameters on too, though its types do not say so.
+            rows = await self._reader.execute_fetchall(sql, cast("Sequence[object]", parameters))
         return list(cast("Iterable[Row]", rows))
 
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -54,6 +54,9 @@ def storage_errors(path: Path) -> Generator[None]:
             with suppress(OSError):
                 damage_note(path).touch(0o600)
         raise _storage_error(path, _BY_RESULT_CODE.get(_result_code(error)), str(error)) from error
+    except OverflowError as error:
+        text = "cannot hold a number that large: money in it ends at 9.2 billion USD. Give a smaller one."
+        raise StorageError(f"The database {path} {text}") from error
     except OSError as error:
         raise _storage_error(path, _BY_ERRNO.get(error.errno or 0), error.strerror or str(error)) from error
 

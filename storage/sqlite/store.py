@@ -1,19 +1,40 @@
 """The `Store` on SQLite."""
 
 import sqlite3
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 from anyio import to_thread
 
-from tierwise.storage.ports import Store
+from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
+from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
+from tierwise.storage.ports import NO_FILTERS, Store
 from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, UsageRow
+from tierwise.storage.sqlite.budgets import (
+    delete_budget,
+    read_account,
+    read_budgets,
+    reserve,
+    set_budget,
+    settle,
+)
 from tierwise.storage.sqlite.cache import find_answer, keep_answer, purge
+from tierwise.storage.sqlite.calls import read_calls, read_scores
 from tierwise.storage.sqlite.database import Database, open_database
-from tierwise.storage.sqlite.ledger import add_call, read_usage
+from tierwise.storage.sqlite.ledger import add_call
+from tierwise.storage.sqlite.outcomes import (
+    add_outcome,
+    import_outcomes,
+    keep_features,
+    read_outcomes,
+    reset_outcomes,
+)
 from tierwise.storage.sqlite.prepare import prepare
+from tierwise.storage.sqlite.rollup import check_rollup, rebuild_rollup
+from tierwise.storage.sqlite.upkeep import prune, set_costs
+from tierwise.storage.sqlite.usage import read_series
 
 
 class SQLiteStore(Store):
@@ -31,15 +52,59 @@ class SQLiteStore(Store):
     def digest_key(self) -> bytes:
         return self._digest_key
 
-    async def record(self, call: CallRecord, answer: CachedAnswer | None = None) -> None:
-        """See `Store.record`. Once begun it is carried out: cancelling ends only the waiting for it,
+    async def record(self, call: CallRecord, answer: CachedAnswer | None = None) -> Committed:
+        """See `Ledger.record`. Once begun it is carried out: cancelling ends only the waiting for it,
         so a caller that must know that it is committed shields it."""
 
-        def work(connection: sqlite3.Connection) -> None:
-            if add_call(connection, call) and answer:
+        def work(connection: sqlite3.Connection) -> Committed:
+            row = add_call(connection, call)
+            if row is None:
+                return Committed()
+            if call.features is not None:
+                keep_features(connection, row, call.features)
+            if answer:
                 keep_answer(connection, answer, self._max_cache_bytes)
+            return Committed(settle(connection, call))
 
-        await self._database.transact(work)
+        return await self._database.transact(work)
+
+    async def recent_scores(self, limit: int) -> list[float]:
+        return await read_scores(self._database, limit)
+
+    async def usage(
+        self,
+        *,
+        start: int,
+        end: int,
+        group_by: Sequence[Dimension] = (),
+        filters: Mapping[Dimension, str] = NO_FILTERS,
+    ) -> list[UsageRow]:
+        [rows] = await read_series(self._database, (start, end), group_by, filters)
+        return rows
+
+    async def usage_series(
+        self,
+        bounds: Sequence[int],
+        *,
+        group_by: Sequence[Dimension] = (),
+        filters: Mapping[Dimension, str] = NO_FILTERS,
+    ) -> list[list[UsageRow]]:
+        return await read_series(self._database, bounds, group_by, filters)
+
+    def export_calls(self, *, start: int, end: int, batch: int = 1000) -> AsyncIterator[list[CallRecord]]:
+        return read_calls(self._database, start, end, batch)
+
+    async def set_costs(self, costs: Sequence[tuple[str, int, int]]) -> int:
+        return await self._database.transact(partial(set_costs, costs=costs))
+
+    async def prune(self, *, before: int) -> int:
+        return await prune(self._database, before)
+
+    async def check(self) -> list[str]:
+        return await check_rollup(self._database)
+
+    async def rebuild_rollup(self) -> None:
+        await rebuild_rollup(self._database)
 
     async def keep_answer(self, answer: CachedAnswer) -> None:
         await self._database.transact(partial(keep_answer, answer=answer, max_bytes=self._max_cache_bytes))
@@ -50,8 +115,34 @@ class SQLiteStore(Store):
     async def purge_answers(self, *, now: int) -> int:
         return await self._database.transact(partial(purge, now=now))
 
-    async def usage(self, *, start: int, end: int, group_by: Sequence[Dimension] = ()) -> list[UsageRow]:
-        return await read_usage(self._database, start=start, end=end, group_by=group_by)
+    async def set_budget(self, budget: Budget, *, period_start: int) -> None:
+        await self._database.transact(partial(set_budget, budget=budget, period_start=period_start))
+
+    async def delete_budget(self, name: str) -> bool:
+        return await self._database.transact(partial(delete_budget, name=name))
+
+    async def budgets(self) -> list[Budget]:
+        return await read_budgets(self._database)
+
+    async def reserve(self, reservation: Reservation, *, now: int) -> tuple[Refusal, ...]:
+        """See `Budgets.reserve`. As with `record`, what was begun is committed despite cancelling; a
+        reservation whose call is then never recorded expires."""
+        return await self._database.transact(partial(reserve, reservation=reservation, now=now))
+
+    async def budget_spent(self, name: str, period_start: int, *, now: int) -> BudgetAccount:
+        return await read_account(self._database, name, period_start, now)
+
+    async def add_outcome(self, outcome: OutcomeRecord) -> None:
+        await self._database.transact(partial(add_outcome, outcome=outcome))
+
+    async def import_outcomes(self, outcomes: Sequence[StoredOutcome]) -> None:
+        await self._database.transact(partial(import_outcomes, outcomes=outcomes))
+
+    async def outcomes(self, limit: int) -> list[StoredOutcome]:
+        return await read_outcomes(self._database, limit)
+
+    async def reset_outcomes(self) -> int:
+        return await self._database.transact(reset_outcomes)
 
     async def aclose(self) -> None:
         await self._resources.aclose()

@@ -2,11 +2,16 @@
 
 from typing import Any
 
+from tierwise.storage.budgets import Budget, BudgetPeriod, Charge, Reservation
+from tierwise.storage.outcomes import OutcomeRecord, OutcomeSource, Verdict
 from tierwise.storage.records import AttemptRecord, CachedAnswer, CallRecord, CallStatus
 
 QUARTER = 15 * 60 * 1000
+HOUR = 4 * QUARTER
+DAY = 24 * HOUR
 NOON = 1_795_003_200_000
 """2026-11-18T12:00:00Z, in epoch milliseconds; on a quarter of an hour."""
+MIDNIGHT = NOON - 12 * HOUR
 
 
 def attempt(**changes: Any) -> AttemptRecord:
@@ -58,3 +63,29 @@ def answer(name: str = "one", **changes: Any) -> CachedAnswer:
 
 def digest(name: str) -> bytes:
     return name.encode().ljust(32, b".")
+
+
+def budget(name: str = "all", limit: int = 1_000, **changes: Any) -> Budget:
+    values: dict[str, Any] = {"name": name, "limit_nano_usd": limit, "period": BudgetPeriod.DAY}
+    return Budget(**values | changes)
+
+
+def reservation(call_id: str, amount: int, *budgets: str, **changes: Any) -> Reservation:
+    """Against today's account of each budget; of `all` if none is named."""
+    values: dict[str, Any] = {
+        "call_id": call_id,
+        "amount_nano_usd": amount,
+        "charges": tuple(Charge(budget=name, period_start=MIDNIGHT) for name in budgets or ("all",)),
+        "expires_at": NOON + QUARTER,
+    }
+    return Reservation(**values | changes)
+
+
+def outcome(call_id: str, **changes: Any) -> OutcomeRecord:
+    values: dict[str, Any] = {
+        "call_id": call_id,
+        "at": NOON,
+        "verdict": Verdict.TOO_WEAK,
+        "source": OutcomeSource.RATED,
+    }
+    return OutcomeRecord(**values | changes)

@@ -1,6 +1,5 @@
 """What only the SQLite store promises: its files, its rows, and what it says when they are at fault."""
 
-import json
 import os
 import sqlite3
 import stat
@@ -68,42 +67,6 @@ def overwrite(path: Path) -> None:
 
 def set_aside(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.name}.corrupt-*Z"))
-
-
-async def test_every_field_of_a_call_and_its_attempts_is_on_disk(path: Path) -> None:
-    tried = attempt(
-        outcome="rate_limited",
-        error="too many requests",
-        cache_read_tokens=4,
-        cache_write_tokens=5,
-        reasoning_tokens=2,
-        estimated=True,
-        cost_nano_usd=None,
-        cost_note="no price",
-    )
-    full = call(
-        "a",
-        tried,
-        attempt(model="large"),
-        error="rate_limited",
-        tier_served="complex",
-        complexity_score=0.25,
-        saved_nano_usd=-3,
-        finish_reason="stop",
-        metadata={"team": "søk"},
-    )
-    async with open_store(path, max_cache_bytes=SIZE) as store:
-        await store.record(full)
-
-    [row] = query(path, "SELECT * FROM calls")
-    assert json.loads(row.pop("metadata")) == full.metadata
-    assert row.pop("latency_us") == 15_250
-    assert row == {"id": 1} | {name: getattr(full, name) for name in row if name != "id"}
-
-    rows = query(path, "SELECT * FROM attempts ORDER BY ordinal")
-    for ordinal, (row, given) in enumerate(zip(rows, full.attempts, strict=True)):
-        assert (row.pop("call"), row.pop("ordinal"), row.pop("latency_us")) == (1, ordinal, 12_500)
-        assert row == {name: getattr(given, name) for name in row}
 
 
 async def test_what_was_recorded_is_there_after_opening_again(path: Path) -> None:

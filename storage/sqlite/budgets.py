@@ -1,0 +1,168 @@
+"""Limits, their accounts by period, and what is held back for calls under way."""
+
+import json
+import sqlite3
+
+from tierwise.storage.budgets import (
+    AtLimit,
+    Budget,
+    BudgetAccount,
+    BudgetPeriod,
+    BudgetScope,
+    Charge,
+    Crossing,
+    Refusal,
+    Reservation,
+)
+from tierwise.storage.records import CallRecord, Dimension
+from tierwise.storage.sqlite.database import Database
+from tierwise.storage.sqlite.text import storable
+from tierwise.storage.sqlite.usage import cost_since
+
+_GRACE_MS = 24 * 60 * 60 * 1000
+"""How long an expired reservation stays, for a call that ends late after all to be charged to it."""
+
+_SET = """
+    INSERT INTO budgets (name, scope, scope_value, period, limit_nano_usd, thresholds, at_limit)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET scope = excluded.scope, scope_value = excluded.scope_value,
+        period = excluded.period, limit_nano_usd = excluded.limit_nano_usd,
+        thresholds = excluded.thresholds, at_limit = excluded.at_limit
+"""
+_ALL = """
+    SELECT name, scope, scope_value, period, limit_nano_usd, thresholds, at_limit FROM budgets ORDER BY name
+"""
+_ACCOUNT = """
+    COALESCE((SELECT nano_usd FROM spent WHERE budget = :budget AND period_start = :period_start), 0),
+    COALESCE((SELECT SUM(nano_usd) FROM reservations
+        WHERE budget = :budget AND period_start = :period_start AND expires_at > :now AND call_id <> :call_id
+    ), 0)
+"""
+_STANDING = f"SELECT limit_nano_usd, at_limit, {_ACCOUNT} FROM budgets WHERE name = :budget"  # noqa: S608
+# A budget that is gone holds nothing and has no account.
+_OPEN = "INSERT OR IGNORE INTO spent SELECT name, ?, 0 FROM budgets WHERE name = ?"
+_HOLD = "INSERT INTO reservations SELECT name, ?, ?, ?, ? FROM budgets WHERE name = ?"
+_HELD = """
+    SELECT budget, period_start, limit_nano_usd, thresholds, reservations.nano_usd, spent.nano_usd
+    FROM reservations JOIN budgets ON name = budget JOIN spent USING (budget, period_start)
+    WHERE call_id = ? ORDER BY budget, period_start
+"""
+_SPEND = "UPDATE spent SET nano_usd = nano_usd + ? WHERE budget = ? AND period_start = ?"
+_RELEASE = "DELETE FROM reservations WHERE call_id = ?"
+_PURGE = "DELETE FROM reservations WHERE expires_at <= ?"
+
+
+def set_budget(connection: sqlite3.Connection, budget: Budget, period_start: int) -> None:
+    """See `Budgets.set_budget`."""
+    meant = storable((budget.scope, budget.scope_value, budget.period))
+    [name] = storable((budget.name,))
+    found = connection.execute("SELECT scope, scope_value, period FROM budgets WHERE name = ?", (name,))
+    same = found.fetchone() == meant
+    thresholds = json.dumps(budget.thresholds)
+    connection.execute(_SET, (name, *meant, budget.limit_nano_usd, thresholds, budget.at_limit))
+    if not same:
+        spent = cost_since(connection, period_start, _filters(budget))
+        connection.execute("DELETE FROM spent WHERE budget = ?", (name,))
+        connection.execute("INSERT INTO spent VALUES (?, ?, ?)", (name, period_start, spent))
+
+
+def delete_budget(connection: sqlite3.Connection, name: str) -> bool:
+    """See `Budgets.delete_budget`."""
+    return connection.execute("DELETE FROM budgets WHERE name = ?", storable((name,))).rowcount > 0
+
+
+async def read_budgets(database: Database) -> list[Budget]:
+    """See `Budgets.budgets`."""
+    return [_budget(*row) for row in await database.fetch(_ALL)]
+
+
+async def read_account(database: Database, name: str, period_start: int, now: int) -> BudgetAccount:
+    """See `Budgets.budget_spent`."""
+    account = _account(Charge(budget=name, period_start=period_start), now, call_id="")
+    [(spent, reserved)] = await database.fetch(f"SELECT {_ACCOUNT}", account)
+    return BudgetAccount(spent_nano_usd=spent, reserved_nano_usd=reserved)
+
+
+def reserve(connection: sqlite3.Connection, reservation: Reservation, now: int) -> tuple[Refusal, ...]:
+    """See `Budgets.reserve`."""
+    connection.execute(_PURGE, (now - _GRACE_MS,))
+    refused = [_refusal(connection, charge, reservation, now) for charge in reservation.charges]
+    refusals = tuple(refusal for refusal in refused if refusal)
+    if not refusals:
+        connection.execute(_RELEASE, storable((reservation.call_id,)))
+        for charge in reservation.charges:
+            _hold(connection, charge, reservation)
+    return refusals
+
+
+def settle(connection: sqlite3.Connection, call: CallRecord) -> tuple[Crossing, ...]:
+    """Charge what `call` cost where it was reserved; returns the thresholds that this crosses."""
+    held = connection.execute(_HELD, storable((call.call_id,))).fetchall()
+    crossed: list[Crossing] = []
+    for budget, period_start, limit, thresholds, reserved, spent in held:
+        cost = _cost(call, reserved)
+        connection.execute(_SPEND, (cost, budget, period_start))
+        crossed += (
+            Crossing(budget=budget, period_start=period_start, percent=percent)
+            for percent in sorted(json.loads(thresholds))
+            # A limit of 0 is crossed by the first cost.
+            if spent * 100 < max(percent * limit, 1) <= (spent + cost) * 100
+        )
+    if held:
+        connection.execute(_RELEASE, storable((call.call_id,)))
+    return tuple(crossed)
+
+
+def _cost(call: CallRecord, reserved: int) -> int:
+    if call.cost_nano_usd is not None:
+        return call.cost_nano_usd
+    known = sum(attempt.cost_nano_usd or 0 for attempt in call.attempts)
+    return max(known, reserved)
+
+
+def _refusal(
+    connection: sqlite3.Connection, charge: Charge, reservation: Reservation, now: int
+) -> Refusal | None:
+    account = _account(charge, now, reservation.call_id)
+    found = connection.execute(_STANDING, account).fetchone()
+    if found is None:
+        return None
+    limit, at_limit, spent, reserved = found
+    amount = reservation.amount_nano_usd
+    if not amount or at_limit == AtLimit.WARN or spent + reserved + amount <= limit:
+        return None
+    return Refusal(
+        budget=charge.budget, limit_nano_usd=limit, spent_nano_usd=spent, reserved_nano_usd=reserved
+    )
+
+
+def _hold(connection: sqlite3.Connection, charge: Charge, reservation: Reservation) -> None:
+    budget, call_id = storable((charge.budget, reservation.call_id))
+    amount, expires_at = reservation.amount_nano_usd, reservation.expires_at
+    connection.execute(_OPEN, (charge.period_start, budget))
+    connection.execute(_HOLD, (charge.period_start, call_id, amount, expires_at, budget))
+
+
+def _account(charge: Charge, now: int, call_id: str) -> dict[str, object]:
+    names = ("budget", "period_start", "now", "call_id")
+    return dict(zip(names, storable((charge.budget, charge.period_start, now, call_id)), strict=True))
+
+
+def _budget(
+    name: str, scope: str, value: str, period: str, limit: int, thresholds: str, at_limit: str
+) -> Budget:
+    return Budget(
+        name=name,
+        scope=BudgetScope(scope),
+        scope_value=value,
+        period=BudgetPeriod(period),
+        limit_nano_usd=limit,
+        thresholds=tuple(json.loads(thresholds)),
+        at_limit=AtLimit(at_limit),
+    )
+
+
+def _filters(budget: Budget) -> dict[Dimension, str]:
+    if budget.scope == BudgetScope.OVERALL:
+        return {}
+    return {Dimension(budget.scope): budget.scope_value}

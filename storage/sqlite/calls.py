@@ -1,0 +1,81 @@
+"""Reading calls back."""
+
+import json
+from collections.abc import AsyncGenerator, Iterable
+from itertools import groupby
+from typing import Any
+
+from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
+from tierwise.storage.sqlite.database import Database, Row
+
+_LABELS = ("provider", "model", "tier", "operation", "tenant", "agent")
+_CALL = (
+    *("call_id", "started_at", "latency_us", "status", "error", "tier_served", "complexity_score", "cached"),
+    *("saved_nano_usd", "finish_reason", "metadata"),
+)
+_TRIED = ("provider", "model")
+_ATTEMPT = (
+    *("outcome", "error", "started_at", "latency_us", "input_tokens", "output_tokens", "cache_read_tokens"),
+    *("cache_write_tokens", "reasoning_tokens", "estimated", "cost_nano_usd", "old_cost_nano_usd"),
+    "cost_note",
+)
+_COLUMNS = [
+    "page.id",
+    *(f"own.{name}" for name in _LABELS),
+    *(f"page.{name}" for name in _CALL),
+    *(f"tried.{name}" for name in _TRIED),
+    *(f"attempts.{name}" for name in _ATTEMPT),
+]
+_FIRST_OF_ATTEMPT = 1 + len(_LABELS) + len(_CALL)
+
+# One statement, so that a call and its attempts are read as they stood at one instant.
+_PAGE = f"""
+    SELECT {", ".join(_COLUMNS)}
+    FROM (
+        SELECT * FROM calls WHERE (started_at, id) > (?, ?) AND started_at < ?
+        ORDER BY started_at, id LIMIT ?
+    ) AS page
+    CROSS JOIN labels AS own ON own.id = page.labels
+    LEFT JOIN attempts ON attempts.call = page.id
+    LEFT JOIN labels AS tried ON tried.id = attempts.labels
+    ORDER BY page.started_at, page.id, ordinal
+"""  # noqa: S608  our own names
+_SCORES = "SELECT complexity_score FROM calls WHERE complexity_score IS NOT NULL ORDER BY id DESC LIMIT ?"
+
+
+async def read_scores(database: Database, limit: int) -> list[float]:
+    """See `Ledger.recent_scores`."""
+    return [score for (score,) in await database.fetch(_SCORES, (limit,))]
+
+
+async def read_calls(
+    database: Database, start: int, end: int, batch: int
+) -> AsyncGenerator[list[CallRecord]]:
+    """See `Ledger.export_calls`."""
+    key = (start, 0)
+    while rows := await database.fetch(_PAGE, (*key, end, batch)):
+        calls = [_call(list(lines)) for _, lines in groupby(rows, key=lambda row: row[0])]
+        key = (calls[-1].started_at, rows[-1][0])
+        yield calls
+
+
+def _call(rows: list[Row]) -> CallRecord:
+    values = _values((*_LABELS, *_CALL), rows[0][1:_FIRST_OF_ATTEMPT])
+    values["status"] = CallStatus(values["status"])
+    values["cached"] = bool(values["cached"])
+    values["metadata"] = json.loads(values["metadata"] or "{}")
+    # A call without attempts comes as one row in which all of theirs is NULL.
+    tried = [row[_FIRST_OF_ATTEMPT:] for row in rows if row[_FIRST_OF_ATTEMPT] is not None]
+    return CallRecord(**values, attempts=tuple(map(_attempt, tried)))
+
+
+def _attempt(row: Row) -> AttemptRecord:
+    values = _values((*_TRIED, *_ATTEMPT), row)
+    values["estimated"] = bool(values["estimated"])
+    return AttemptRecord(**values)
+
+
+def _values(names: Iterable[str], row: Row) -> dict[str, Any]:
+    values = dict(zip(names, row, strict=True))
+    values["latency_ms"] = values.pop("latency_us") / 1000
+    return values
