@@ -221,6 +221,8 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
 
 
 def _why(plan: Plan, served: Served) -> str:
+    if served.escalated is not None and served.candidate != plan.first:
+        return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:
         return plan.reason
     return f"{plan.reason}; that failed, so {served.candidate.model.id} served ({served.candidate.reason})"

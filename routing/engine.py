@@ -23,6 +23,7 @@ from tierwise.routing.calls import (
 )
 from tierwise.routing.catalog import Catalog, Model
 from tierwise.routing.complexity import analyze
+from tierwise.routing.feedback import RecentCalls
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.policy import Candidate, Plan, PolicySettings, plan
 from tierwise.routing.providers.registry import Providers
@@ -36,7 +37,9 @@ from tierwise.routing.settings import (
     ReliabilitySettings,
     RoutingSettings,
 )
+from tierwise.routing.steering import Steering, cuts_for_share, overridden
 from tierwise.storage.errors import StorageError, TierwiseError
+from tierwise.storage.outcomes import OutcomeRecord, OutcomeSource, Verdict
 from tierwise.storage.ports import Store
 from tierwise.storage.records import CachedAnswer, CallRecord
 
@@ -46,6 +49,10 @@ _KEPT_CALLS = 256
 """Calls whose result can still be fetched after their caller was told that they run on."""
 _TOKENS_PER_SECOND = 50
 """What a large model writes at a moderate pace; tells which answers may outlast the wait for them."""
+_SCORES_FOR_SHARE = 1000
+"""Recent calls whose scores `strong_share` goes by."""
+_SCORES_LIFETIME = 30.0
+"""Seconds until they are read again."""
 _PURGE_INTERVAL = 600.0
 """Seconds between two clearings of expired answers."""
 
@@ -106,9 +113,14 @@ class Engine:
         self._inventory = Inventory(
             settings.litellm, settings.routing, settings.pricing, settings.local, environ
         )
-        self._router = Router(providers.of, self._api_key, _retry_settings(settings))
+        self._router = Router(
+            providers.of, self._api_key, _retry_settings(settings), settings.routing.cascade
+        )
         self._flights: dict[FlightKey, Flight] = {}
         self._running: OrderedDict[str, Call] = OrderedDict()
+        self._recent = RecentCalls()
+        self._scores: list[float] = []
+        self._scores_stale_at = 0.0
 
     async def catalog(self) -> Catalog:
         """Every model that can come into question.
@@ -136,14 +148,46 @@ class Engine:
             request.prompt,
             request.history,
             factors=settings.routing.complexity_factors,
-            cuts=settings.routing.rules.cuts(),
+            cuts=await self.cuts(),
         )
-        policy = PolicySettings(
-            enabled=settings.routing.enabled,
-            allow_downgrade=settings.routing.allow_downgrade,
-            max_tokens=settings.defaults.max_tokens,
+        catalog, today = await self.catalog(), datetime.now(UTC).date()
+        return plan(request, complexity, catalog, _policy_settings(settings), today, self._steering(request))
+
+    async def cuts(self) -> tuple[float, float]:
+        """The scores at which standard and complex begin: the fixed ones, or those that give
+        `strong_share` of the recent calls to the complex tier."""
+        fixed, share = self._settings.routing.rules.cuts(), self._settings.routing.strong_share
+        if share is None:
+            return fixed
+        if time.monotonic() >= self._scores_stale_at:
+            self._scores = await self.store.recent_scores(_SCORES_FOR_SHARE)
+            self._scores_stale_at = time.monotonic() + _SCORES_LIFETIME
+        return cuts_for_share(self._scores, share, fixed)
+
+    def _steering(self, request: ChatRequest) -> Steering:
+        steering = overridden(request, self._settings.routing.overrides)
+        floor = self._recent.floor(request)
+        if floor is None:
+            return steering
+        return Steering(tier=steering.tier, floor=floor, reason="an answer in this conversation was too weak")
+
+    async def rate(self, call_id: str, verdict: Verdict, note: str | None = None) -> None:
+        """Keep somebody's verdict on a call. One that was too weak raises the tier for the rest of its
+        conversation at once.
+
+        Raises:
+            UnknownCall: the ledger has no such call.
+        """
+        await self._learn(call_id, verdict, OutcomeSource.RATED, note)
+        if verdict is Verdict.TOO_WEAK:
+            self._recent.raise_floor(call_id)
+
+    async def _learn(
+        self, call_id: str, verdict: Verdict, source: OutcomeSource, note: str | None = None
+    ) -> None:
+        await self.store.add_outcome(
+            OutcomeRecord(call_id=call_id, at=_now(), verdict=verdict, source=source, note=note)
         )
-        return plan(request, complexity, await self.catalog(), policy, datetime.now(UTC).date())
 
     async def start(self, request: ChatRequest, *, watched: bool = False) -> Call:
         """Set a call off; it runs on its own until it is done or given up.
@@ -231,6 +275,21 @@ class Engine:
             record = call_record(call, outcome, attempts)
             warning = await self._record(record, self._answer_to_keep(call, outcome, place))
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
+            if isinstance(outcome, Served) and warning is None and self._settings.tracking:
+                await self._note_behaviour(call, outcome)
+
+    async def _note_behaviour(self, call: Call, served: Served) -> None:
+        """What the call says of answers: of its own, and of the one that its caller was not content with."""
+        request, tier = call.plan.request, served.candidate.tier
+        earlier = self._recent.retried(request, tier)
+        self._recent.remember(call.id, request, tier)
+        try:
+            if served.escalated is not None:
+                await self._learn(call.id, Verdict.TOO_WEAK, OutcomeSource.ESCALATED)
+            if earlier is not None:
+                await self._learn(earlier, Verdict.TOO_WEAK, OutcomeSource.RETRIED)
+        except StorageError as error:
+            _log.warning("An outcome was not kept: %s", error)
 
     def _answer_to_keep(
         self, call: Call, outcome: Served | TierwiseError | None, place: int
@@ -268,6 +327,16 @@ class Engine:
         except StorageError as error:
             _log.warning("The cache cannot be read: %s", error)
             return None
+
+
+def _policy_settings(settings: EngineSettings) -> PolicySettings:
+    return PolicySettings(
+        enabled=settings.routing.enabled,
+        allow_downgrade=settings.routing.allow_downgrade,
+        max_tokens=settings.defaults.max_tokens,
+        strategy=settings.routing.strategy,
+        judge_model=settings.routing.cascade.judge_model,
+    )
 
 
 def _retry_settings(settings: EngineSettings) -> RetrySettings:

@@ -5,15 +5,21 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from tierwise.routing import pricing
+from tierwise.routing.cascade import JUDGE_TOKENS
 from tierwise.routing.catalog import Catalog, Model
 from tierwise.routing.complexity import Complexity
 from tierwise.routing.errors import NoCandidate
 from tierwise.routing.providers.base import Usage
 from tierwise.routing.request import ChatRequest, Tier
+from tierwise.routing.settings import Strategy
+from tierwise.routing.steering import Steering
 from tierwise.routing.tokens import estimate_prompt_tokens
 
 _TYPICAL_OUTPUT_TOKENS = {Tier.SIMPLE: 150, Tier.STANDARD: 600, Tier.COMPLEX: 1500}
 """What an answer of each tier tends to have; only for the estimate that people are shown."""
+
+
+_STRAIGHT = Steering()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +59,10 @@ class Plan:
     excluded: tuple[Exclusion, ...]
     baseline: Model | None
     """The complex tier's first model: what always using the best would have used."""
+    cascade: bool = False
+    """An answer that is not good enough is followed by one of the next tier."""
+    judge: Candidate | None = None
+    """Asked in a cascade whether an answer will do."""
 
     @property
     def first(self) -> Candidate:
@@ -73,10 +83,17 @@ class PolicySettings:
     enabled: bool = True
     allow_downgrade: bool = False
     max_tokens: int
+    strategy: Strategy = "priority"
+    judge_model: str | None = None
 
 
 def plan(
-    request: ChatRequest, complexity: Complexity, catalog: Catalog, settings: PolicySettings, today: date
+    request: ChatRequest,
+    complexity: Complexity,
+    catalog: Catalog,
+    settings: PolicySettings,
+    today: date,
+    steering: Steering = _STRAIGHT,
 ) -> Plan:
     """Decide which models may serve `request`, in the order in which they will be tried.
 
@@ -86,7 +103,7 @@ def plan(
     Raises:
         UnknownModel: the request names a model that does not exist.
     """
-    tier = request.tier or complexity.tier
+    tier = request.tier or steering.apply(complexity.tier)
     prompt_tokens = estimate_prompt_tokens(request.messages)
     candidates: dict[tuple[str, str], Candidate] = {}
     excluded: dict[tuple[str, str], Exclusion] = {}
@@ -101,15 +118,26 @@ def plan(
             continue
         candidates[key] = _flagged(candidate, today)
     chosen = tuple(candidates.values())
+    cascade = _cascades(request, settings)
     return Plan(
         request=request,
         complexity=complexity,
         tier=tier,
-        reason=_reason(request, complexity, tier, chosen, settings),
+        reason=_reason(request, steering.reason or complexity.reason, tier, chosen, settings),
         candidates=chosen,
         excluded=tuple(excluded.values()),
         baseline=next(iter(catalog.tiers.get(Tier.COMPLEX, ())), None),
+        cascade=cascade,
+        judge=_judge(catalog, request, settings) if cascade else None,
     )
+
+
+def _judge(catalog: Catalog, request: ChatRequest, settings: PolicySettings) -> Candidate | None:
+    if settings.judge_model is None:
+        return None
+    model = catalog.resolve(settings.judge_model)
+    asked = replace(request, max_tokens=JUDGE_TOKENS)
+    return _candidate(model, Tier.SIMPLE, "judges the answers", asked, 0, settings)
 
 
 def _order(
@@ -135,13 +163,20 @@ def _ladder(
     elif not settings.enabled and catalog.default_model:
         yield catalog.default_model, tier, "litellm.default_model"
     else:
-        downward = settings.allow_downgrade or request.max_cost_usd is not None
-        for rung in _rungs(tier, downward=downward):
+        for rung in _rungs(request, tier, settings):
             for place, model in enumerate(catalog.tiers.get(rung, ()), start=1):
                 yield model, rung, f"{'first' if place == 1 else f'number {place}'} of the {rung} tier"
 
 
-def _rungs(tier: Tier, *, downward: bool) -> list[Tier]:
+def _cascades(request: ChatRequest, settings: PolicySettings) -> bool:
+    return (request.strategy or settings.strategy) == "cascade" and request.model is None and settings.enabled
+
+
+def _rungs(request: ChatRequest, tier: Tier, settings: PolicySettings) -> list[Tier]:
+    """The tiers in the order in which they may serve."""
+    if _cascades(request, settings):
+        return [rung for rung in Tier if request.tier is None or rung.rank >= request.tier.rank]
+    downward = settings.allow_downgrade or request.max_cost_usd is not None
     upward = [rung for rung in Tier if rung.rank >= tier.rank]
     lower = [rung for rung in reversed(Tier) if rung.rank < tier.rank]
     return upward + lower if downward else upward
@@ -192,7 +227,7 @@ def _flagged(candidate: Candidate, today: date) -> Candidate:
 
 def _reason(
     request: ChatRequest,
-    complexity: Complexity,
+    judgement: str,
     tier: Tier,
     chosen: tuple[Candidate, ...],
     settings: PolicySettings,
@@ -205,11 +240,16 @@ def _reason(
     elif not settings.enabled:
         why = "routing is off"
     else:
-        why = complexity.reason
+        why = judgement
     if not chosen:
         return f"{why}; no model can serve it"
     first = chosen[0]
-    moved = "" if first.tier is tier or request.model else f", in place of the {tier} tier"
+    if first.tier is tier or request.model:
+        moved = ""
+    elif _cascades(request, settings):
+        moved = ", where the cascade begins"
+    else:
+        moved = f", in place of the {tier} tier"
     cap = " to stay under max_cost_usd" if moved and request.max_cost_usd is not None else ""
     return f"{why}; {first.model.id} is {first.reason}{moved}{cap}"
 

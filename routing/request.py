@@ -52,6 +52,8 @@ class ChatRequest:
     """Replaces the ladder that would follow the first choice; None keeps it."""
     max_cost_usd: float | None = None
     """Worst-case cost that the call may have, in USD."""
+    strategy: Literal["priority", "cascade"] | None = None
+    """Overrides the settings' strategy."""
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -1,13 +1,15 @@
 """Carries a plan out: one candidate after another, inside one deadline, every attempt on record."""
 
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
 from tierwise.routing import pricing
+from tierwise.routing.cascade import judge_messages, judge_rejects, weakness
 from tierwise.routing.catalog import Model
 from tierwise.routing.errors import (
     AllCandidatesFailed,
@@ -20,8 +22,12 @@ from tierwise.routing.errors import (
 )
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.providers.base import Completion, Provider, UpstreamCall, Usage
+from tierwise.routing.request import Message
+from tierwise.routing.settings import CascadeSettings
 from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
 from tierwise.storage.records import AttemptRecord, CachedAnswer
+
+_log = logging.getLogger(__name__)
 
 _JITTER = 0.25
 """Part of a back-off that is left to chance, so that parallel calls do not retry in step."""
@@ -60,6 +66,8 @@ class Served:
     candidate: Candidate
     completion: Completion
     from_cache: CachedAnswer | None = None
+    escalated: str | None = None
+    """What was wrong with a cheaper model's answer, in a cascade."""
 
 
 FindAnswer = Callable[[Candidate], Awaitable[CachedAnswer | None]]
@@ -74,10 +82,12 @@ class Router:
         provider_of: Callable[[Model], Provider],
         api_key_of: Callable[[Model], str | None],
         settings: RetrySettings,
+        cascade: CascadeSettings,
     ) -> None:
         self._provider_of = provider_of
         self._api_key_of = api_key_of
         self._settings = settings
+        self._cascade = cascade
 
     async def serve(self, plan: Plan, journal: Journal, find_answer: FindAnswer) -> Served:
         """The first answer that a candidate of `plan` gives.
@@ -91,16 +101,43 @@ class Router:
             DeadlineExceeded: time ran out first.
         """
         run = _Run(plan, journal, self._settings.deadline)
+        weak: Served | None = None
         candidate: Candidate | None = plan.first
         while candidate is not None:
             answer = await find_answer(candidate)
-            if answer is not None:
-                return _from_cache(candidate, answer)
-            served = await self._try_candidate(run, candidate)
-            if served is not None:
-                return served
-            candidate = run.next_after(candidate)
+            served = _from_cache(candidate, answer) if answer else await self._try_candidate(run, candidate)
+            if served is None:
+                candidate = run.next_after(candidate)
+                continue
+            stronger = run.stronger_than(candidate)
+            fault = await self._fault(run, served) if stronger else None
+            if fault is None:
+                return replace(served, escalated=weak and weak.escalated)
+            weak = replace(served, escalated=fault)
+            candidate = stronger
+        if weak is not None:
+            return weak  # better than nothing, now that all stronger models have failed
         raise AllCandidatesFailed(_all_failed(run.failures))
+
+    async def _fault(self, run: "_Run", served: Served) -> str | None:
+        """What is wrong with an answer, in a cascade; its attempt is marked as escalated."""
+        marked = len(run.journal.attempts) - 1
+        fault = weakness(served.completion, self._cascade)
+        if fault is None and run.plan.judge and not served.from_cache:
+            fault = await self._judge(run, run.plan.judge, served.completion.content)
+        if fault is not None and not served.from_cache:
+            attempt = run.journal.attempts[marked]
+            run.journal.attempts[marked] = replace(attempt, outcome="escalated", error=fault)
+        return fault
+
+    async def _judge(self, run: "_Run", judge: Candidate, answer: str) -> str | None:
+        question = judge_messages(run.plan.request.prompt, answer)
+        try:
+            verdict = await self._attempt(run, judge, question)
+        except UpstreamError as error:
+            _log.warning("The judge model %s failed, so the answer passes: %s", judge.model.id, error)
+            return None
+        return f"{judge.model.id} judged it not good enough" if judge_rejects(verdict.content) else None
 
     async def _try_candidate(self, run: "_Run", candidate: Candidate) -> Served | None:
         """One candidate with its retries; None when it is time for the next one."""
@@ -130,13 +167,17 @@ class Router:
         delay = self._settings.retry_delay * 2**retries
         return delay * (1 - _JITTER * random.random())  # noqa: S311  spreads load, guards nothing
 
-    async def _attempt(self, run: "_Run", candidate: Candidate) -> Completion:
+    async def _attempt(
+        self, run: "_Run", candidate: Candidate, question: tuple[Message, ...] | None = None
+    ) -> Completion:
+        """Ask `candidate` once, for the plan's request or for another `question`, and record it."""
+        messages = question or run.plan.request.messages
         provider = self._provider_of(candidate.model)
         await provider.ready()
         timeout = min(self._settings.attempt_timeout, run.time_left())
-        call = self._upstream_call(run.plan, candidate, timeout)
-        record = _Recorder(run, candidate)
-        on_text = run.journal.pieces.append if run.journal.streaming else None
+        call = self._upstream_call(run.plan, candidate, messages, timeout)
+        record = _Recorder(run, candidate, messages)
+        on_text = run.journal.pieces.append if run.journal.streaming and question is None else None
         run.journal.pieces.clear()
         try:
             with anyio.fail_after(timeout):
@@ -154,17 +195,20 @@ class Router:
         record.answered(completion)
         return completion
 
-    def _upstream_call(self, plan: Plan, candidate: Candidate, timeout: float) -> UpstreamCall:
+    def _upstream_call(
+        self, plan: Plan, candidate: Candidate, messages: tuple[Message, ...], timeout: float
+    ) -> UpstreamCall:
         model = candidate.model
         return UpstreamCall(
             provider=model.provider,
             model=model.name,
-            messages=plan.request.messages,
+            messages=messages,
             max_tokens=candidate.max_tokens,
             temperature=plan.request.temperature,
             api_base=model.api_base,
             api_key=self._api_key_of(model),
             timeout=timeout,
+            logprobs=plan.cascade and self._cascade.min_mean_logprob is not None,
         )
 
 
@@ -192,6 +236,12 @@ class _Run:
             )
         return left
 
+    def stronger_than(self, candidate: Candidate) -> Candidate | None:
+        """In a cascade, the first candidate of a higher tier."""
+        rank = candidate.tier.rank
+        higher = (other for other in self.plan.candidates if other.tier.rank > rank)
+        return next(higher, None) if self.plan.cascade else None
+
     def next_after(self, candidate: Candidate) -> Candidate | None:
         """The next candidate; after a context overflow the next with a larger window."""
         rest = self.plan.candidates[self.plan.candidates.index(candidate) + 1 :]
@@ -209,9 +259,10 @@ class _Run:
 class _Recorder:
     """Turns the end of one attempt into its record."""
 
-    def __init__(self, run: _Run, candidate: Candidate) -> None:
+    def __init__(self, run: _Run, candidate: Candidate, messages: tuple[Message, ...]) -> None:
         self._run = run
         self._candidate = candidate
+        self._messages = messages
         self._started_at = time.time()
         self._start = time.perf_counter()
 
@@ -230,7 +281,7 @@ class _Recorder:
 
     def _estimate(self) -> Usage:
         return Usage(
-            input_tokens=estimate_prompt_tokens(self._run.plan.request.messages),
+            input_tokens=estimate_prompt_tokens(self._messages),
             output_tokens=estimate_tokens(self._run.journal.text),
             estimated=True,
         )

@@ -58,6 +58,14 @@ class LiteLLMSettings(Section):
     providers: dict[str, ProviderSettings] = Field(default_factory=dict[str, ProviderSettings])
 
 
+def _regular_expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"it is not a regular expression: {error}") from None
+    return pattern
+
+
 class TierRule(Section):
     """Which models serve a tier, and which complexity scores belong to it."""
 
@@ -117,12 +125,49 @@ class ComplexityFactors(Section):
     history_length_weight: float | None = Field(default=None, ge=0, le=100)
 
 
+class Override(Section):
+    """Sends the calls that it matches to one tier, whatever their score."""
+
+    tier: Tier
+    operation: str | None = None
+    """The call's `operation` is this."""
+    pattern: Annotated[str, AfterValidator(_regular_expression)] | None = None
+    """A regular expression that matches somewhere in the prompt's first 10,000 characters."""
+    keywords: Names = ()
+    """One of these words is in those characters, in whatever case."""
+
+    @model_validator(mode="after")
+    def _matches_something(self) -> "Override":
+        if self.operation is None and self.pattern is None and not self.keywords:
+            raise ValueError("it needs an operation, a pattern or keywords to go by")
+        return self
+
+
+class CascadeSettings(Section):
+    """When the answer of a cheaper model is not good enough, beside being empty, cut off or a refusal."""
+
+    min_mean_logprob: float | None = Field(default=-1.0, le=0, allow_inf_nan=False)
+    """Mean log probability of its tokens, where the provider tells; -1 is 37% a token, geometrically."""
+    judge_model: str | None = None
+    """A model that is asked whether the answer will do."""
+
+
+Strategy = Literal["priority", "cascade"]
+"""`priority`: the models of the tier in the order in which they are written. `cascade`: the cheapest
+tier answers first, and the next one where that answer is not good enough."""
+
+
 class RoutingSettings(Section):
     enabled: bool = True
     rules: TierRules = TierRules()
     complexity_factors: ComplexityFactors = ComplexityFactors()
-    strategy: Literal["priority"] = "priority"
-    """`priority`: the models of a tier in the order in which they are written."""
+    strategy: Strategy = "priority"
+    strong_share: float | None = Field(default=None, gt=0, lt=1)
+    """The part of this user's own traffic, the hardest, that goes to the complex tier; in place of the
+    cut there once enough calls are known."""
+    overrides: tuple[Override, ...] = ()
+    """The first that matches decides."""
+    cascade: CascadeSettings = CascadeSettings()
     allow_downgrade: bool = False
     """May a cheaper tier serve when neither the chosen one nor a higher one can?"""
 

@@ -19,6 +19,7 @@ from tierwise.server.subscriptions import UsageSubscriptions
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY
 from tierwise.server.tools.base import Tool, ToolContext
 from tierwise.server.tools.chat import CHAT, CHAT_RESULT
+from tierwise.server.tools.feedback import RATE_ANSWER
 from tierwise.server.tools.models import LIST_MODELS
 from tierwise.server.tools.usage import TODAY_USAGE, USAGE_SUMMARY
 from tierwise.storage.errors import TierwiseError
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 TOOLS: dict[str, Tool[Any]] = {
     tool.name: tool
-    for tool in (CHAT, CHAT_RESULT, ANALYZE_COMPLEXITY, USAGE_SUMMARY, TODAY_USAGE, LIST_MODELS)
+    for tool in (CHAT, CHAT_RESULT, ANALYZE_COMPLEXITY, USAGE_SUMMARY, TODAY_USAGE, LIST_MODELS, RATE_ANSWER)
 }
 
 _INSTRUCTIONS = (

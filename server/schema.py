@@ -19,17 +19,19 @@ def compact_schema(model: type[BaseModel], *, output: bool = False) -> Schema:
     schema = model.model_json_schema(mode="serialization" if output else "validation")
     compacted = _compact(schema, schema.pop("$defs", {}))
     compacted.pop("description", None)  # the tool has one of its own
-    return _without_required(compacted) if output else compacted
+    return _outline(compacted) if output else compacted
 
 
-def _without_required(node: Any) -> Any:
-    """A result's schema without the lists of required fields, which are as long as the fields."""
-    if isinstance(node, list):
-        return [_without_required(item) for item in cast("list[Any]", node)]
-    if not isinstance(node, dict):
-        return node
-    schema = cast("Schema", node)
-    return {key: _without_required(value) for key, value in schema.items() if key != "required"}
+def _outline(schema: Schema) -> Schema:
+    """A result's schema with the type of each field, but not what objects inside lists and tables hold,
+    nor which fields are required: those lists are as long as the fields themselves."""
+    properties = {name: _shallow(value) for name, value in schema["properties"].items()}
+    return {"type": "object", "properties": properties}
+
+
+def _shallow(field: Schema) -> Schema:
+    inner = {key: field[key] for key in ("items", "additionalProperties") if isinstance(field.get(key), dict)}
+    return field | {key: {"type": value["type"]} for key, value in inner.items()}
 
 
 def _compact(node: Any, definitions: Schema) -> Any:

@@ -84,6 +84,7 @@ def ok(
     finish_reason: str = "stop",
     usage: Json | None = None,
     report_usage: bool = True,
+    logprob: float | None = None,
     drip: float = 0,
 ) -> Behaviour:
     """Answer; `usage` is laid over a plausible one, `drip` is the pause between pieces in seconds."""
@@ -94,7 +95,13 @@ def ok(
         if exchange.streams:
             return await stream(exchange, pieces or _words(text), reported)
         message = {"role": "assistant", "content": text, "reasoning_content": reasoning}
-        choice = {"index": 0, "message": message, "finish_reason": finish_reason}
+        choice: Json = {"index": 0, "message": message, "finish_reason": finish_reason}
+        if logprob is not None and exchange.json.get("logprobs"):
+            tokens = [
+                {"token": word, "logprob": logprob, "bytes": None, "top_logprobs": []}
+                for word in _words(text)
+            ]
+            choice["logprobs"] = {"content": tokens}
         return web.json_response(exchange.body("chat.completion", choices=[choice], **reported))
 
     async def stream(exchange: Exchange, parts: Sequence[str], reported: Json) -> web.StreamResponse:

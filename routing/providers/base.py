@@ -44,6 +44,8 @@ class UpstreamCall:
     api_key: str | None = None
     timeout: float
     """Seconds that this attempt may take in all."""
+    logprobs: bool = False
+    """Ask for the tokens' log probabilities, where the model gives them."""
 
     def __repr__(self) -> str:
         return f"UpstreamCall({self.provider}/{self.model}, {len(self.messages)} messages)"
@@ -57,6 +59,8 @@ class Completion:
     finish_reason: str
     """`stop`, `length`, `content_filter` or `tool_calls`, as OpenAI names them."""
     usage: Usage
+    mean_logprob: float | None = None
+    """Mean natural log probability of the answer's tokens, if it was asked for and given."""
 
 
 class Provider(ABC):

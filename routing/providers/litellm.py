@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,6 +48,8 @@ class _Answer:
     """None when the stream ended before the model had."""
     usage: Any
     """litellm's `Usage` if the provider reported one."""
+    logprobs: list[float]
+    """Of each token, if they were asked for and given."""
 
 
 class LiteLLMProvider(Provider):
@@ -66,7 +69,12 @@ class LiteLLMProvider(Provider):
         usage = _usage(answer) or await anyio.to_thread.run_sync(
             _count_tokens, litellm, call, answer.content, abandon_on_cancel=True
         )
-        return Completion(content=answer.content, finish_reason=answer.finish_reason or "", usage=usage)
+        return Completion(
+            content=answer.content,
+            finish_reason=answer.finish_reason or "",
+            usage=usage,
+            mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
+        )
 
     async def aclose(self) -> None:
         if not loading.cache_info().currsize or not loading().done() or loading().exception():
@@ -89,7 +97,7 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     choice = response.choices[0]
     thinking = ThinkingFilter()
     content = thinking.feed(choice.message.content or "") + thinking.close()
-    return _Answer(content, choice.finish_reason, getattr(response, "usage", None))
+    return _Answer(content, choice.finish_reason, getattr(response, "usage", None), _logprobs(choice))
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
@@ -97,6 +105,7 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     pieces: list[str] = []
     thinking = ThinkingFilter()
     usage: Any = None
+    logprobs: list[float] = []
 
     def hand_over(piece: str) -> None:
         if piece:
@@ -108,11 +117,17 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
             usage = getattr(chunk, "usage", None) or usage
             if chunk.choices:
                 hand_over(thinking.feed(chunk.choices[0].delta.content or ""))
+                logprobs += _logprobs(chunk.choices[0])
     hand_over(thinking.close())
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
     reported = any(getattr(chunk, "usage", None) for chunk in stream.chunks)
-    return _Answer("".join(pieces), finish_reason, usage if reported else None)
+    return _Answer("".join(pieces), finish_reason, usage if reported else None, logprobs)
+
+
+def _logprobs(choice: Any) -> list[float]:
+    tokens: list[Any] = getattr(getattr(choice, "logprobs", None), "content", None) or []
+    return [float(token.logprob) for token in tokens]
 
 
 def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
@@ -124,6 +139,7 @@ def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
         "temperature": call.temperature,
         "api_base": call.api_base,
         "api_key": call.api_key or (_NO_KEY if keyless else None),
+        "logprobs": call.logprobs or None,
     }
     return {
         "model": f"{route}/{call.model}",

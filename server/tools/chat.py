@@ -10,6 +10,7 @@ from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, Message, Tier
+from tierwise.routing.settings import Strategy
 from tierwise.server.tools.base import (
     Answer,
     Arguments,
@@ -63,6 +64,10 @@ class ChatArguments(Arguments):
         None, ge=0, allow_inf_nan=False, description="Worst-case cost; a cheaper tier is taken to keep it"
     )
 
+    strategy: Strategy | None = Field(
+        None, description="cascade: a cheap model first, a better one if needed"
+    )
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "ChatArguments":
         if self.model is not None and self.tier is not None:
@@ -84,6 +89,7 @@ class ChatArguments(Arguments):
             metadata={key: str(value) for key, value in (self.metadata or {}).items()},
             fallback_models=None if self.fallback_models is None else tuple(self.fallback_models),
             max_cost_usd=self.max_cost_usd,
+            strategy=self.strategy,
         )
 
 

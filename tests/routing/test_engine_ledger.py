@@ -1,7 +1,6 @@
 """What is written down of each call, also by a store in trouble."""
 
 import sqlite3
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,11 @@ from tests.routing.bench import (
     running,
 )
 from tierwise.routing.request import Tier
+from tierwise.storage.budgets import Committed
 from tierwise.storage.errors import DatabaseFull
 from tierwise.storage.ports import Store
-from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, UsageRow
+from tierwise.storage.records import CachedAnswer, CallRecord, Dimension
+from tierwise.storage.sqlite.store import SQLiteStore
 
 pytestmark = MARKS
 
@@ -100,19 +101,15 @@ async def test_without_tracking_answers_are_cached_and_nothing_is_written_down(
 # A store in trouble
 
 
-class Broken(Store):
+class Broken(SQLiteStore):
     """A store that fails with `error` where it should write, and where it should `look_up` too."""
 
     def __init__(self, store: Store, error: Exception, *, look_up: bool) -> None:
-        self._store = store
+        vars(self).update(vars(store))
         self._error = error
         self._look_up = look_up
 
-    @property
-    def digest_key(self) -> bytes:
-        return self._store.digest_key
-
-    async def record(self, call: CallRecord, answer: CachedAnswer | None = None) -> None:
+    async def record(self, call: CallRecord, answer: CachedAnswer | None = None) -> Committed:
         raise self._error
 
     async def keep_answer(self, answer: CachedAnswer) -> None:
@@ -121,16 +118,7 @@ class Broken(Store):
     async def find_answer(self, digest: bytes, *, now: int) -> CachedAnswer | None:
         if self._look_up:
             raise self._error
-        return await self._store.find_answer(digest, now=now)
-
-    async def purge_answers(self, *, now: int) -> int:
-        return await self._store.purge_answers(now=now)
-
-    async def usage(self, *, start: int, end: int, group_by: Sequence[Dimension] = ()) -> list[UsageRow]:
-        return await self._store.usage(start=start, end=end, group_by=group_by)
-
-    async def aclose(self) -> None:
-        await self._store.aclose()
+        return await super().find_answer(digest, now=now)
 
 
 async def test_an_answer_that_cannot_be_written_down_is_handed_out_with_a_warning(

@@ -17,7 +17,9 @@ from tests.server.harness import ERAS, MARKS, VERSIONS, Era, Installation, Json,
 
 pytestmark = MARKS
 
-TOOLS = ["chat", "chat_result", "analyze_complexity", "usage_summary", "today_usage", "list_models"]
+TOOLS = [
+    "chat", "chat_result", "analyze_complexity", "usage_summary", "today_usage", "list_models", "rate_answer",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("era", ERAS)
