@@ -97,7 +97,7 @@ def ok(
         message = {"role": "assistant", "content": text, "reasoning_content": reasoning}
         choice: Json = {"index": 0, "message": message, "finish_reason": finish_reason}
         if logprob is not None and exchange.json.get("logprobs"):
-            tokens = [
+            tokens: list[Json] = [
                 {"token": word, "logprob": logprob, "bytes": None, "top_logprobs": []}
                 for word in _words(text)
             ]
