@@ -11,7 +11,6 @@ import anyio
 
 from tierwise.routing import pricing
 from tierwise.routing.policy import Candidate, Plan
-from tierwise.routing.providers.base import Usage
 from tierwise.routing.request import Message, Tier
 from tierwise.routing.router import Journal, Served
 from tierwise.storage.errors import TierwiseError
@@ -239,6 +238,5 @@ def _saved(plan: Plan, served: Served, attempts: Sequence[AttemptRecord]) -> int
     paid = [attempt.cost_nano_usd for attempt in attempts]
     if plan.baseline is None or plan.baseline.price is None or None in paid:
         return served.from_cache.cost_nano_usd if served.from_cache else None
-    usage = served.completion.usage
-    fresh = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
-    return pricing.cost(fresh, plan.baseline.price) - sum(cost or 0 for cost in paid)
+    alone = pricing.cost(served.completion.usage, plan.baseline.price)
+    return alone - sum(cost or 0 for cost in paid)

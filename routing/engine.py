@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import anyio
@@ -21,10 +21,11 @@ from tierwise.routing.calls import (
     flight_key,
     receipt,
 )
-from tierwise.routing.catalog import Catalog, Model
+from tierwise.routing.catalog import Catalog
 from tierwise.routing.complexity import analyze
 from tierwise.routing.feedback import RecentCalls
 from tierwise.routing.inventory import Inventory
+from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan, PolicySettings, plan
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.request import ChatRequest, Tier
@@ -117,6 +118,8 @@ class Engine:
             providers.of, self._api_key, _retry_settings(settings), settings.routing.cascade
         )
         self._flights: dict[FlightKey, Flight] = {}
+        """Those that identical calls may join."""
+        self._in_flight: set[Flight] = set()
         self._running: OrderedDict[str, Call] = OrderedDict()
         self._recent = RecentCalls()
         self._scores: list[float] = []
@@ -132,7 +135,11 @@ class Engine:
 
     async def load_ahead(self) -> None:
         """Begin in the background what the first call would have to wait for."""
-        catalog = await self.catalog()
+        try:
+            catalog = await self.catalog()
+        except TierwiseError as error:  # every call will say so; the server stays up to say it
+            _log.error("%s", error)
+            return
         for models in catalog.tiers.values():
             for model in models[:1]:
                 self._providers.of(model).start_loading()
@@ -144,6 +151,8 @@ class Engine:
             UnknownModel: the request or the settings name a model that does not exist.
         """
         settings = self._settings
+        if request.temperature is None:
+            request = replace(request, temperature=settings.defaults.temperature)
         complexity = analyze(
             request.prompt,
             request.history,
@@ -202,18 +211,22 @@ class Engine:
         key = None
         if self._settings.cache_ttl_ms is not None and request.use_cache:
             key = flight_key(decided)
+        streaming = watched or self._may_outlast_its_wait(first, request)
         flight = self._flights.get(key) if key else None
-        if flight is not None and not flight.scope.cancel_called:
-            call = Call(decided, flight)
-            flight.calls.append(call)
-            return call
-        flight = Flight(key, Journal(streaming=watched or self._may_outlast_its_wait(first)))
+        if flight is None or flight.scope.cancel_called or (watched and not flight.journal.streaming):
+            flight = Flight(key, Journal(streaming=streaming))
+            self._in_flight.add(flight)
+            self._tasks.start_soon(self._fly, flight)
         call = Call(decided, flight)
         flight.calls.append(call)
         if key:
             self._flights[key] = flight
-        self._tasks.start_soon(self._fly, flight)
         return call
+
+    def give_up(self) -> None:
+        """Cancel every call under way; each is written down and its upstream request closed."""
+        for flight in self._in_flight:
+            flight.scope.cancel()
 
     def keep(self, call: Call) -> None:
         """Let `call` be found by its id later on, since its caller goes on without its answer."""
@@ -235,12 +248,11 @@ class Engine:
             await anyio.sleep(_PURGE_INTERVAL)
 
     def _api_key(self, model: Model) -> str | None:
-        return self._environ.get(model.key_variable) if model.key_variable else None
+        return self._environ[model.key_variable].strip() if model.key_variable else None
 
-    def _may_outlast_its_wait(self, candidate: Candidate) -> bool:
-        asked_for = self._settings.defaults.max_tokens != candidate.max_tokens
-        long = asked_for and candidate.max_tokens > _TOKENS_PER_SECOND * self._settings.answer_within
-        return long or candidate.tier is Tier.COMPLEX
+    def _may_outlast_its_wait(self, candidate: Candidate, request: ChatRequest) -> bool:
+        long = (request.max_tokens or 0) > _TOKENS_PER_SECOND * self._settings.answer_within
+        return long or candidate.tier is not Tier.SIMPLE
 
     async def _fly(self, flight: Flight) -> None:
         """The upstream work of one flight, from take-off until its calls are written down."""
@@ -263,6 +275,7 @@ class Engine:
                 del self._flights[flight.key]
             with anyio.CancelScope(shield=True):
                 await self._land(flight, outcome)
+            self._in_flight.discard(flight)
 
     async def _land(self, flight: Flight, outcome: Served | TierwiseError | None) -> None:
         """Write each call of the flight down, and hand out what it gave. The first call pays."""

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import anyio
 import anyio.to_thread
 
-from tierwise.routing.catalog import Catalog, LocalModels, build_catalog
+from tierwise.routing.catalog import Catalog, build_catalog
 from tierwise.routing.local import find_local_servers, ladder
+from tierwise.routing.models import LocalModels
 from tierwise.routing.price_map import packaged_price_map
 from tierwise.routing.providers.demo import DEMO_MODELS
 from tierwise.routing.providers.embedded import (

@@ -6,9 +6,11 @@ from datetime import date
 
 from tierwise.routing import pricing
 from tierwise.routing.cascade import JUDGE_TOKENS
-from tierwise.routing.catalog import Catalog, Model
+from tierwise.routing.catalog import Catalog
 from tierwise.routing.complexity import Complexity
 from tierwise.routing.errors import NoCandidate
+from tierwise.routing.models import Model
+from tierwise.routing.pricing import FREE
 from tierwise.routing.providers.base import Usage
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.settings import Strategy
@@ -31,6 +33,8 @@ class Candidate:
     reason: str
     max_tokens: int
     """What the model may write in this call."""
+    max_tokens_sent: int | None
+    """The same, or None where the model's own limit had better decide."""
     estimated_cost: int | None
     """nano-USD for a typical answer; None if the price is unknown."""
     worst_cost: int | None
@@ -161,7 +165,8 @@ def _ladder(
         model = catalog.resolve(request.model)
         yield model, catalog.tier_of(model) or tier, "asked for by name"
     elif not settings.enabled and catalog.default_model:
-        yield catalog.default_model, tier, "litellm.default_model"
+        model = catalog.default_model
+        yield model, catalog.tier_of(model) or tier, "litellm.default_model"
     else:
         for rung in _rungs(request, tier, settings):
             for place, model in enumerate(catalog.tiers.get(rung, ()), start=1):
@@ -185,8 +190,9 @@ def _rungs(request: ChatRequest, tier: Tier, settings: PolicySettings) -> list[T
 def _candidate(
     model: Model, tier: Tier, why: str, request: ChatRequest, prompt_tokens: int, settings: PolicySettings
 ) -> Candidate:
-    wanted = request.max_tokens or settings.max_tokens
-    max_tokens = min(wanted, model.max_output_tokens or wanted)
+    max_tokens = _room(model, request.max_tokens or settings.max_tokens, prompt_tokens)
+    # A server of the user's own may have any window, and refuses a limit that does not fit into it.
+    known = request.max_tokens is not None or model.context_window is not None or model.price != FREE
 
     def cost_of(output_tokens: int) -> int | None:
         usage = Usage(input_tokens=prompt_tokens, output_tokens=output_tokens)
@@ -197,16 +203,27 @@ def _candidate(
         tier=tier,
         reason=why,
         max_tokens=max_tokens,
+        max_tokens_sent=max_tokens if known else None,
         estimated_cost=cost_of(min(max_tokens, _TYPICAL_OUTPUT_TOKENS[tier])),
         worst_cost=cost_of(max_tokens),
     )
+
+
+def _room(model: Model, wanted: int, prompt_tokens: int) -> int:
+    """The tokens that an answer may have: what is wanted, as far as the model can write it."""
+    limits = [wanted]
+    if model.max_output_tokens:
+        limits.append(model.max_output_tokens)
+    if model.context_window:
+        limits.append(max(model.context_window - prompt_tokens, 1))
+    return min(limits)
 
 
 def _obstacle(candidate: Candidate, request: ChatRequest, prompt_tokens: int) -> str | None:
     """Why the candidate cannot serve, in a form that says what would help; None if it can."""
     model = candidate.model
     if not model.key_present:
-        return f"no key: {model.key_variable} is not set"
+        return f"no key: {model.key_variable} is not set{model.key_fault}"
     if model.context_window and prompt_tokens > model.context_window:
         return f"too small a window: about {prompt_tokens:,} tokens do not fit into {model.context_window:,}"
     if request.max_cost_usd is None:
@@ -235,16 +252,16 @@ def _reason(
     """One sentence on why the first candidate is first."""
     if request.model is not None:
         why = "the caller chose the model"
-    elif request.tier is not None:
-        why = f"the caller chose the {tier} tier"
     elif not settings.enabled:
         why = "routing is off"
+    elif request.tier is not None:
+        why = f"the caller chose the {tier} tier"
     else:
         why = judgement
     if not chosen:
         return f"{why}; no model can serve it"
     first = chosen[0]
-    if first.tier is tier or request.model:
+    if first.tier is tier or request.model or not settings.enabled:
         moved = ""
     elif _cascades(request, settings):
         moved = ", where the cascade begins"
@@ -266,5 +283,5 @@ def _nothing_left(excluded: tuple[Exclusion, ...]) -> str:
             " (or in the shell, for the command line) and restart it."
         )
     else:
-        what_to_do = "Raise max_cost_usd, shorten the prompt, or choose another model."
+        what_to_do = "Raise max_cost_usd, lower max_tokens, shorten the prompt, or choose another model."
     return f"No model can serve this call ({reasons}). {what_to_do}"

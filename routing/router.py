@@ -10,7 +10,6 @@ import anyio
 
 from tierwise.routing import pricing
 from tierwise.routing.cascade import judge_messages, judge_rejects, weakness
-from tierwise.routing.catalog import Model
 from tierwise.routing.errors import (
     AllCandidatesFailed,
     ContextWindowExceeded,
@@ -20,6 +19,7 @@ from tierwise.routing.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.providers.base import Completion, Provider, UpstreamCall, Usage
 from tierwise.routing.request import Message
@@ -142,6 +142,9 @@ class Router:
     async def _try_candidate(self, run: "_Run", candidate: Candidate) -> Served | None:
         """One candidate with its retries; None when it is time for the next one."""
         for retries in range(self._settings.max_retries + 1):
+            if run.over_cap(candidate):
+                run.failures.append((candidate, UpstreamError("another attempt could pass max_cost_usd")))
+                return None
             try:
                 return Served(candidate=candidate, completion=await self._attempt(run, candidate))
             except RequestRejected:
@@ -203,7 +206,7 @@ class Router:
             provider=model.provider,
             model=model.name,
             messages=messages,
-            max_tokens=candidate.max_tokens,
+            max_tokens=candidate.max_tokens_sent,
             temperature=plan.request.temperature,
             api_base=model.api_base,
             api_key=self._api_key_of(model),
@@ -235,6 +238,14 @@ class _Run:
                 f"No model answered within {self._seconds:g} s (reliability.deadline).{last}"
             )
         return left
+
+    def over_cap(self, candidate: Candidate) -> bool:
+        """Could one more attempt, after what the others have cost, pass the call's price cap?"""
+        cap = self.plan.request.max_cost_usd
+        if cap is None or not self.journal.attempts:
+            return False
+        spent = sum(attempt.cost_nano_usd or 0 for attempt in self.journal.attempts)
+        return spent + (candidate.worst_cost or 0) > pricing.nano_usd(cap)
 
     def stronger_than(self, candidate: Candidate) -> Candidate | None:
         """In a cascade, the first candidate of a higher tier."""
@@ -273,7 +284,7 @@ class _Recorder:
         """A provider charges for what it wrote before it broke, and for work that outlasted our wait;
         a refusal before the first word costs nothing."""
         charged = self._run.journal.text or isinstance(error, UpstreamTimeout)
-        self._append(error.code, self._estimate() if charged else Usage(), str(error))
+        self._append(error.code, self._estimate() if charged else Usage())
 
     def cancelled(self) -> None:
         """A request that was under way has had its prompt read, and is charged for it."""
@@ -286,7 +297,7 @@ class _Recorder:
             estimated=True,
         )
 
-    def _append(self, outcome: str, usage: Usage, error: str | None = None) -> None:
+    def _append(self, outcome: str, usage: Usage) -> None:
         model = self._candidate.model
         cost = 0 if usage.total_tokens == 0 else pricing.cost(usage, model.price) if model.price else None
         self._run.journal.attempts.append(
@@ -294,7 +305,6 @@ class _Recorder:
                 provider=model.provider,
                 model=model.id,
                 outcome=outcome,
-                error=error,
                 started_at=int(self._started_at * 1000),
                 latency_ms=(time.perf_counter() - self._start) * 1000,
                 input_tokens=usage.input_tokens,

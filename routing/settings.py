@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -33,12 +34,21 @@ def _variable_name(value: str) -> str:
     return value
 
 
+def _endpoint(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it must be a URL that begins with http:// or https://")
+    if parts.username or parts.password:
+        raise ValueError("it must hold no user name or password; name the key's variable in api_key_env")
+    return url
+
+
 class ProviderSettings(Section):
     """How one provider is reached."""
 
     api_key_env: Annotated[str, AfterValidator(_variable_name)] | None = None
     """The environment variable that holds the key; by default the provider's usual one."""
-    api_base: str | None = None
+    api_base: Annotated[str, AfterValidator(_endpoint)] | None = None
     """The provider's own endpoint, a LiteLLM proxy or any OpenAI-compatible server."""
     models: dict[str, str] = Field(default_factory=dict[str, str])
     """Short aliases for model names."""
@@ -56,6 +66,19 @@ class LiteLLMSettings(Section):
     retry_delay: float = Field(default=1.0, ge=0, le=300)
     """Seconds before the first retry; doubles each time."""
     providers: dict[str, ProviderSettings] = Field(default_factory=dict[str, ProviderSettings])
+
+    @model_validator(mode="after")
+    def _aliases_are_unambiguous(self) -> "LiteLLMSettings":
+        owners: dict[str, str] = {}
+        for provider, settings in self.providers.items():
+            for alias in settings.models:
+                if alias in owners:
+                    raise ValueError(
+                        f"the alias {alias!r} stands for a model of {owners[alias]} and one of {provider};"
+                        " give each an alias of its own"
+                    )
+                owners[alias] = provider
+        return self
 
 
 def _regular_expression(pattern: str) -> str:

@@ -36,6 +36,7 @@ class Invocation:
         from tierwise.server.runtime import log_to_stderr
 
         environ = load_env_file(self.env_file, os.environ) if self.env_file else dict(os.environ)
+        os.environ.update(environ)  # some providers need more than a key, which litellm reads there
         overrides: dict[str, Any] = {
             "server": {key: value for key, value in server.items() if value is not None}
         }
@@ -57,10 +58,11 @@ class _Group(click.Group):
 
 
 def _fail(error: TierwiseError) -> NoReturn:
+    from tierwise.routing.errors import InvalidRequest
     from tierwise.server.errors import ConfigurationError
 
     click.echo(f"Error: {error}", err=True)
-    sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+    sys.exit(2 if isinstance(error, ConfigurationError | InvalidRequest) else 1)
 
 
 _PATH = click.Path(path_type=Path)

@@ -1,7 +1,7 @@
 """The user's days: when they begin and end in the time zone that the settings name."""
 
-from datetime import date, datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 
 def zone(name: str | None) -> tzinfo:
@@ -10,7 +10,10 @@ def zone(name: str | None) -> tzinfo:
         return ZoneInfo(name)
     from tzlocal import get_localzone
 
-    return get_localzone()
+    try:
+        return get_localzone()
+    except (ZoneInfoNotFoundError, ValueError):  # TZ holds a POSIX rule, or the name of no zone
+        return datetime.now().astimezone().tzinfo or UTC
 
 
 def today(time_zone: tzinfo) -> date:

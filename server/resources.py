@@ -77,19 +77,25 @@ async def read(context: ToolContext, uri: str) -> TextResourceContents:
     Raises:
         MCPError: -32602, with a sentence, where there is no such resource or a parameter is wrong.
     """
+    check_known(uri)
     if uri in FIXED:
         text = await FIXED[uri].read(context)
-    elif uri.startswith(SUMMARY_PREFIX):
-        days = _days(uri)
-        text = _json(
-            await usage.usage_summary(context.engine.store, days, context.settings.usage_tracking.time_zone)
-        )
     else:
-        known = ", ".join([*FIXED, *(template.uri_template for template in TEMPLATES)])
-        raise MCPError(
-            INVALID_PARAMS, f"There is no resource {uri[:200]!r}. Known: {known}.", data={"uri": uri[:200]}
-        )
+        zone = context.settings.usage_tracking.time_zone
+        text = _json(await usage.usage_summary(context.engine.store, _days(uri), zone))
     return TextResourceContents(uri=uri, text=text, mime_type=_MIME_TYPE)
+
+
+def check_known(uri: str) -> None:
+    """Raise `MCPError`, -32602, where there is no resource at `uri`."""
+    if uri in FIXED:
+        return
+    if uri.startswith(SUMMARY_PREFIX):
+        _days(uri)
+        return
+    known = ", ".join([*FIXED, *(template.uri_template for template in TEMPLATES)])
+    message = f"There is no resource {uri[:200]!r}. Known: {known}."
+    raise MCPError(INVALID_PARAMS, message, data={"uri": uri[:200]})
 
 
 def _days(uri: str) -> int:
@@ -98,7 +104,8 @@ def _days(uri: str) -> int:
         return int(text)
     raise MCPError(
         INVALID_PARAMS,
-        f"{text[:50]!r} is no number of days: give a whole number from 1 to {usage.MAX_DAYS}, as in usage://summary/30.",
+        f"{text[:50]!r} is no number of days: give a whole number from 1 to {usage.MAX_DAYS},"
+        " as in usage://summary/30.",
         data={"uri": uri[:200]},
     )
 

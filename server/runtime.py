@@ -60,3 +60,5 @@ def log_to_stderr(level: str) -> None:
     """Send every log record of the process to stderr, where it cannot disturb the protocol."""
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", force=True)
     logging.captureWarnings(True)
+    for chatty in ("LiteLLM", "httpx", "httpcore", "aiohttp", "openai", "mcp"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # below it they write prompts and headers

@@ -10,6 +10,7 @@ import anyio
 import anyio.abc
 from mcp.server.lowlevel import Server
 
+from tierwise.routing.engine import Engine
 from tierwise.server.mcp_server import broken_server, open_server
 from tierwise.server.runtime import log_to_stderr, open_runtime, run
 from tierwise.server.settings import Settings
@@ -68,8 +69,15 @@ async def _serve_http(
         await tasks.start(_on_signal, stop.set)
         async with open_runtime(settings, environ) as engine, open_server(engine, settings) as server:
             tasks.start_soon(engine.load_ahead)
+            tasks.start_soon(_give_up_when, stop, engine)
             await serve_http(server, transport, settings.server, stop)
         tasks.cancel_scope.cancel()
+
+
+async def _give_up_when(stop: anyio.Event, engine: Engine) -> None:
+    """End the calls under way at once, or the connections that wait for them would outlast the server."""
+    await stop.wait()
+    engine.give_up()
 
 
 async def _on_signal(react: Callable[[], None], *, task_status: anyio.abc.TaskStatus[None]) -> None:

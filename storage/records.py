@@ -23,6 +23,7 @@ class AttemptRecord:
     outcome: str
     """`ok`, `cancelled`, or the code of the error that ended it, such as `rate_limited`."""
     error: str | None = None
+    """In our own words; a provider's could quote the prompt."""
     started_at: int
     latency_ms: float
     input_tokens: int = 0

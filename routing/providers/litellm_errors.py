@@ -100,6 +100,7 @@ _WORDS: tuple[tuple[frozenset[int], re.Pattern[str], Kind], ...] = tuple(
             (
                 r"context[ _](length|window|limit|size)",
                 r"maximum context",
+                r"max_model_len",
                 r"(prompt|input|request) (is )?too (long|large)",
                 r"too many (input )?tokens",
                 r"reduce the length",

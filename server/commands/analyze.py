@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,7 +18,7 @@ from tierwise.server.tools.chat import Turn, messages
 class _Line(BaseModel):
     """One line of `--jsonl`; what else it holds is ignored."""
 
-    id: str | int | None = None
+    id: Any = None
     prompt: str
     history: list[Turn] = []
 
@@ -74,10 +74,22 @@ def run_jsonl(settings: Settings, lines: BinaryIO, out: TextIO) -> int:
             exit_code = 1
             problem = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in problem["loc"])
-            result = {"line": number, "error": f"{where}: {problem['msg']}".removeprefix(": ")}
+            result = {
+                "line": number,
+                "id": _id_of(line),
+                "error": f"{where}: {problem['msg']}".removeprefix(": "),
+            }
         out.write(json.dumps(result) + "\n")
         out.flush()
     return exit_code
+
+
+def _id_of(line: bytes) -> Any:
+    try:
+        parsed: Any = json.loads(line)
+    except ValueError:
+        return None
+    return cast("dict[str, Any]", parsed).get("id") if isinstance(parsed, dict) else None
 
 
 def _judge(settings: Settings, line: _Line) -> dict[str, Any]:

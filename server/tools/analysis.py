@@ -56,7 +56,7 @@ async def analysis(context: ToolContext, arguments: AnalyzeArguments) -> Analysi
     request = ChatRequest(prompt=arguments.prompt, history=messages(arguments.history))
     plan = await context.engine.plan(request)
     return Analysis(
-        complexity_score=plan.complexity.score,
+        complexity_score=round(plan.complexity.score, 4),
         tier=plan.tier,
         confidence=plan.complexity.confidence,
         p_cheap_fails=plan.complexity.p_cheap_fails,

@@ -4,7 +4,7 @@ import time
 from typing import Annotated, Any, Literal
 
 from mcp_types import ToolAnnotations
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
 
 from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
@@ -26,7 +26,7 @@ PROGRESS_INTERVAL = 1.0
 SILENT_INTERVAL = 5.0
 """Seconds after which progress is sent though nothing new was written."""
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
 class Turn(Arguments):
@@ -34,10 +34,21 @@ class Turn(Arguments):
     content: Text
 
 
-def _small(metadata: dict[str, str | int | float | bool]) -> dict[str, str | int | float | bool]:
+def _labels(metadata: dict[str, Any]) -> dict[str, str]:
+    if not all(isinstance(value, str | int | float | bool) for value in metadata.values()):
+        raise ValueError("has a value that is no text, number or boolean; write it as text")
     if sum(len(key) + len(str(value)) for key, value in metadata.items()) > 4000:
         raise ValueError("is too large; keep it under 4,000 characters")
-    return metadata
+    return {key: str(value) for key, value in metadata.items()}
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
 
 
 class ChatArguments(Arguments):
@@ -46,15 +57,15 @@ class ChatArguments(Arguments):
         None, description="Alias, model or provider/model; default: chosen by difficulty"
     )
     tier: Tier | None = Field(None, description="Overrides the judged difficulty")
-    max_tokens: int | None = Field(None, ge=1, le=10_000_000, description="Longest answer")
+    max_tokens: Annotated[int, BeforeValidator(_no_boolean)] | None = Field(
+        None, ge=1, le=10_000_000, description="Longest answer"
+    )
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, description="0 to 2")
     system_prompt: Text | None = Field(None, description="Instructions to the model")
     history: list[Turn] | None = Field(None, description="Earlier turns, oldest first")
     use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
-    operation: Annotated[Name, AfterValidator(str.strip)] = Field(
-        "chat", description="Label for usage reports"
-    )
-    metadata: Annotated[dict[str, str | int | float | bool], AfterValidator(_small)] | None = Field(
+    operation: Name = Field("chat", description="Label for usage reports")
+    metadata: Annotated[dict[str, Any], AfterValidator(_labels)] | None = Field(
         None, description="Labels kept with the ledger row", json_schema_extra={"additionalProperties": True}
     )
     fallback_models: list[Name] | None = Field(
@@ -86,7 +97,7 @@ class ChatArguments(Arguments):
             temperature=self.temperature,
             use_cache=self.use_cache,
             operation=self.operation,
-            metadata={key: str(value) for key, value in (self.metadata or {}).items()},
+            metadata=self.metadata or {},
             fallback_models=None if self.fallback_models is None else tuple(self.fallback_models),
             max_cost_usd=self.max_cost_usd,
             strategy=self.strategy,
@@ -197,7 +208,7 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         model=receipt.model,
         provider=receipt.provider,
         tier=receipt.tier,
-        complexity_score=receipt.complexity_score,
+        complexity_score=round(receipt.complexity_score, 4),
         reason=receipt.reason,
         input_tokens=receipt.input_tokens,
         output_tokens=receipt.output_tokens,

@@ -6,7 +6,7 @@ from typing import Any
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel
 
-from tierwise.routing.catalog import Model
+from tierwise.routing.models import Model
 from tierwise.routing.request import Tier
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
 

@@ -8,6 +8,7 @@ worker threads; where a stream is no pipe (a file, Windows) the threads serve.
 
 import asyncio
 import json
+import logging
 import os
 import stat
 import sys
@@ -19,8 +20,12 @@ from typing import Any, cast
 
 import anyio
 
+_log = logging.getLogger(__name__)
+
 INVALID_PARAMS = -32602
 """JSON-RPC's code for it."""
+_GRACE_SECONDS = 0.5
+"""For which answers may still go out once stdin has ended."""
 MAX_LINE_BYTES = 64 * 2**20
 """A longer message ends the connection: it cannot be told from garbage that never ends."""
 
@@ -74,15 +79,24 @@ class _PipeReader:
     def __init__(self, reader: asyncio.StreamReader, writer: _PipeWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self.ended = anyio.Event()
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        while line := await self._reader.readline():
+        while line := await self._next_line():
             text = line.decode("utf-8", errors="replace")
             if "\\ud" in text.lower() and (refusal := _refusal_of_half_a_character(text)):
                 await self._writer.write(refusal)
                 await self._writer.flush()
             else:
                 yield text
+        self.ended.set()
+
+    async def _next_line(self) -> bytes:
+        try:
+            return await self._reader.readline()
+        except ValueError:
+            _log.error("A message of over %d bytes came in: the connection ends.", MAX_LINE_BYTES)
+            return b""
 
 
 def _refusal_of_half_a_character(text: str) -> str | None:
@@ -141,5 +155,17 @@ async def serve_stdio(server: Any, wire: Wire) -> None:
 
     async with AsyncExitStack() as stack:
         stdin, stdout = await _open_streams(wire, stack)
-        async with stdio_server(stdin, stdout) as (read_stream, write_stream):
-            await server.run(read_stream, write_stream, server.create_initialization_options())
+        ended = getattr(stdin, "ended", None)  # a file has no client that could hang
+        async with anyio.create_task_group() as tasks:
+            if ended is not None:
+                tasks.start_soon(_end_soon_after, ended, tasks.cancel_scope)
+            async with stdio_server(stdin, stdout) as (read_stream, write_stream):
+                await server.run(read_stream, write_stream, server.create_initialization_options())
+            tasks.cancel_scope.cancel()
+
+
+async def _end_soon_after(end: anyio.Event, scope: anyio.CancelScope) -> None:
+    """A client that has closed our stdin but reads no answers would hold the server for ever."""
+    await end.wait()
+    await anyio.sleep(_GRACE_SECONDS)
+    scope.cancel()

@@ -7,8 +7,8 @@ import pytest
 
 from tests.routing.bench import only, rules
 from tests.routing.catalogs import TODAY, catalog
-from tierwise.routing.catalog import LocalModels, Model
 from tierwise.routing.errors import UnknownModel
+from tierwise.routing.models import LocalModels, Model
 from tierwise.routing.price_map import PriceMap
 from tierwise.routing.pricing import FREE
 from tierwise.routing.request import Tier
@@ -230,3 +230,33 @@ def test_a_server_of_the_users_own_costs_nothing_unless_they_say_so() -> None:
     assert catalog().resolve("ollama/llama3.2:70b").price == FREE
     priced = catalog(pricing={"ollama/llama3.2:70b": ModelPrice(input=1, output=1)})
     assert priced.resolve("ollama/llama3.2:70b").price != FREE
+
+
+def test_a_tier_with_no_rule_for_it_or_above_gets_the_default_model_or_what_is_below() -> None:
+    below = catalog(rules(("gpt-4o-mini",), (), ()))
+    assert [ids(below.tiers[tier]) for tier in Tier] == [["gpt-4o-mini"]] * 3
+    default = catalog(rules(("gpt-4o-mini",), (), ()), default_model="gpt-4.1")
+    assert [ids(default.tiers[tier]) for tier in Tier] == [["gpt-4o-mini"], ["gpt-4.1"], ["gpt-4.1"]]
+
+
+def test_a_name_in_the_settings_that_is_no_model_is_told_with_its_key() -> None:
+    name = "nosuchmodel"
+    with pytest.raises(UnknownModel, match=r"litellm\.default_model.*nosuchmodel"):
+        catalog(default_model=name)
+    with pytest.raises(UnknownModel, match=r"litellm\.fallback_chain.*nosuchmodel"):
+        catalog(fallback_chain=(name,))
+    with pytest.raises(UnknownModel, match=r"model_routing\.rules\.standard\.model"):
+        catalog(only(name))
+
+
+def test_a_bare_name_finds_the_model_of_the_settings_and_keeps_its_spelling_there() -> None:
+    made = catalog(only("mine/small-9"), providers=MINE)
+    assert made.resolve("small-9").id == "mine/small-9"
+    assert made.resolve("openai/gpt-4o").id == catalog().resolve("gpt-4o").id == "openai/gpt-4o"
+
+
+@pytest.mark.parametrize("key", ["sk-\N{HORIZONTAL ELLIPSIS}", "a\x00b"])
+def test_a_key_that_cannot_be_one_counts_as_missing_and_is_told(key: str) -> None:
+    model = catalog(environ={"OPENAI_API_KEY": key}).resolve("gpt-4o")
+    assert not model.key_present
+    assert "no key has" in model.key_fault

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.fake_provider import FakeProvider, cut_mid_stream, no_usage, ok
+from tests.fake_provider import FakeProvider, cut_mid_stream, no_usage, ok, refusal
 from tests.routing.bench import (
     MARKS,
     PATIENCE,
+    Gate,
+    answer_of,
     chat,
     litellm,
     only,
@@ -17,7 +19,7 @@ from tests.routing.bench import (
 from tierwise.routing.errors import NoCandidate, UnknownModel
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import Tier
-from tierwise.routing.settings import ProviderSettings
+from tierwise.routing.settings import DefaultSettings, ProviderSettings
 from tierwise.storage.ports import Store
 
 pytestmark = MARKS
@@ -206,3 +208,63 @@ async def test_a_kept_call_is_found_by_its_id_with_its_answer(fake: FakeProvider
         assert await call.wait(PATIENCE)
         assert bench.engine.find(call.id) is call
         assert call.receipt().call_id == call.id
+
+
+# The defaults and limits of a call
+
+
+async def test_the_default_temperature_is_sent_where_the_call_has_none(
+    fake: FakeProvider, store: Store
+) -> None:
+    async with running(fake, store, defaults=DefaultSettings(temperature=0.3)) as bench:
+        await bench.ask()
+        await bench.ask(temperature=1.5)
+        assert [request.json["temperature"] for request in fake.requests] == [0.3, 1.5]
+
+
+async def test_retries_and_fallbacks_together_stay_under_the_price_cap(
+    fake: FakeProvider, store: Store
+) -> None:
+    for model in ("standard", "peer", "small"):
+        fake.always(model, cut_mid_stream(3))
+    async with running(fake, store) as bench:
+        plan = await bench.engine.plan(chat(max_tokens=10))
+        cap = usd(3 * (plan.first.worst_cost or 0))
+        await bench.failure(max_tokens=10, max_cost_usd=cap, watched=True)
+    assert len(fake.requests) >= 2
+    assert (bench.records[0].cost_nano_usd or 0) <= cap * 1e9
+
+
+async def test_no_limit_is_sent_to_a_server_of_the_users_own_unless_the_caller_sets_one(
+    fake: FakeProvider, store: Store
+) -> None:
+    providers = {"ollama": ProviderSettings(api_base=fake.url)}
+    settings = litellm(fake, providers=providers)
+    async with running(fake, store, litellm=settings, routing=only("ollama/llama"), pricing={}) as bench:
+        await bench.ask()
+        await bench.ask(max_tokens=77)
+        assert [request.json.get("max_tokens") for request in fake.requests] == [None, 77]
+
+
+async def test_a_provider_that_quotes_the_prompt_in_its_error_puts_none_of_it_into_the_ledger(
+    fake: FakeProvider, store: Store
+) -> None:
+    fake.always("standard", refusal(401, "your prompt was: the secret plan of the council"))
+    async with running(fake, store) as bench:
+        await bench.ask(prompt="the secret plan of the council")
+    assert "secret plan" not in repr(bench.records)
+
+
+async def test_one_who_watches_sees_the_text_grow_though_another_asked_the_same_unwatched(
+    fake: FakeProvider, store: Store
+) -> None:
+    gate = Gate()
+    fake.next("small", gate)
+    async with running(fake, store) as bench:
+        first = await bench.start(tier=Tier.SIMPLE)
+        await gate.reached()
+        watcher = await bench.start(tier=Tier.SIMPLE, watched=True)
+        gate.opened.set()
+        await answer_of(first)
+        await answer_of(watcher)
+        assert [bool(request.json.get("stream")) for request in fake.requests] == [False, True]

@@ -170,7 +170,7 @@ def test_a_price_cap_leaves_out_a_model_whose_price_is_unknown() -> None:
         "over the price cap: no price is known for fake/new: set usage_tracking.pricing, "
         "so max_cost_usd cannot be kept"
     )
-    with pytest.raises(NoCandidate, match="Raise max_cost_usd, shorten the prompt, or choose another model"):
+    with pytest.raises(NoCandidate, match="Raise max_cost_usd, lower max_tokens, shorten the prompt"):
         _ = made.first
 
 
@@ -209,7 +209,9 @@ def test_the_baseline_is_the_first_model_of_the_complex_tier() -> None:
     baseline = decide(chat()).baseline
     assert baseline is not None
     assert baseline.id == "fake/large"
-    assert decide(chat(), catalog(only("fake/standard"), providers=FAKE)).baseline is None
+    alone = decide(chat(), catalog(only("fake/standard"), providers=FAKE)).baseline
+    assert alone is not None
+    assert alone.id == "fake/standard"
 
 
 # What holds for every request

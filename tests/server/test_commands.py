@@ -80,7 +80,7 @@ async def test_jsonl_answers_each_line_in_order_and_reports_the_broken_ones(demo
         ("a", "simple", None),
         (None, None, 2),
         (2, "complex", None),
-        (None, None, 5),
+        ("c", None, 5),
         ("d", answers[4]["tier"], None),
         (None, None, 7),
     ]
@@ -116,16 +116,17 @@ async def test_wrong_usage_and_wrong_settings_exit_with_2(
     [
         (["chat", " "], "`prompt` is empty; say what the model should answer."),
         (["chat", "Hello", "--model", "parrot-7b"], "There is no model 'parrot-7b'"),
-        (
-            ["chat", "Hello", "--model", "demo/huge"],
-            "Every model that could serve this call failed. demo/huge",
-        ),
     ],
 )
-async def test_a_call_that_cannot_be_served_exits_with_1(
+async def test_arguments_that_make_no_sense_exit_with_2(
     demo: Installation, arguments: list[str], sentence: str
 ):
-    assert complaint(await demo.run(*arguments), 1).startswith(f"Error: {sentence}")
+    assert complaint(await demo.run(*arguments), 2).startswith(f"Error: {sentence}")
+
+
+async def test_a_call_that_fails_exits_with_1(demo: Installation):
+    said = complaint(await demo.run("chat", "Hello", "--model", "demo/huge"), 1)
+    assert said.startswith("Error: Every model that could serve this call failed. demo/huge")
 
 
 async def test_a_database_that_cannot_be_used_exits_with_1(demo: Installation):

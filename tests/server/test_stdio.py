@@ -182,7 +182,7 @@ async def test_the_server_ends_at_once_and_what_was_in_flight_is_recorded(
 async def test_a_settings_file_that_is_broken_is_told_in_every_answer(demo: Installation):
     demo.configure({"server": {"anwser_within": 5}})
     async with client_of(demo) as client:
-        assert len((await client.list_tools()).tools) == 6
+        assert len((await client.list_tools()).tools) == 7
         for tool in ("chat", "today_usage"):
             said = refusal(await client.call_tool(tool, {"prompt": "Hello"}))
             assert f"{demo.config}, line " in said

@@ -1,0 +1,193 @@
+"""From the names that people write to models."""
+
+from collections.abc import Mapping
+from datetime import date
+from difflib import get_close_matches
+from typing import Any
+
+from tierwise.routing.errors import UnknownModel
+from tierwise.routing.ladders import KEYLESS_PROVIDERS, KNOWN_PROVIDERS, LOCAL_PROVIDERS, KnownProvider
+from tierwise.routing.models import IN_PROCESS_PROVIDERS, LocalModels, Model
+from tierwise.routing.price_map import MapEntry, PriceMap
+from tierwise.routing.pricing import FREE, Price, price_from_map, price_from_settings
+from tierwise.routing.settings import LiteLLMSettings, ModelPrice, ProviderSettings
+
+
+class Resolver:
+    """Turns the names that people write into models."""
+
+    def __init__(
+        self,
+        settings: LiteLLMSettings,
+        pricing: Mapping[str, ModelPrice],
+        environ: Mapping[str, str],
+        price_map: PriceMap,
+        local: LocalModels | None = None,
+    ) -> None:
+        self._providers = settings.providers
+        self._pricing = pricing
+        self._environ = environ
+        self._map = price_map
+        self._local = local
+        self._models: dict[tuple[str, str], Model] = {}
+        self.aliases = {
+            alias: (provider, name)
+            for provider, entry in settings.providers.items()
+            for alias, name in entry.models.items()
+        }
+
+    def setting(self, key: str, name: str) -> Model:
+        """The model that the settings name under `key`; people will see it as it is written there.
+
+        Raises:
+            UnknownModel: there is no such model; the message names the key.
+        """
+        try:
+            provider, upstream = self._split(name)
+        except UnknownModel as error:
+            raise UnknownModel(f"The settings are wrong at {key}. {error}") from None
+        if (provider, upstream) not in self._models:
+            label = name if name not in self.aliases else self.aliases[name][1]
+            self._models[provider, upstream] = self._build(label, provider, upstream)
+        return self._models[provider, upstream]
+
+    def model(self, name: str) -> Model:
+        """See `Catalog.resolve`."""
+        provider, upstream = self._split(name)
+        known = self._models.get((provider, upstream))
+        return known or self._build(f"{provider}/{upstream}", provider, upstream)
+
+    def _split(self, name: str) -> tuple[str, str]:
+        if name in self.aliases:
+            provider, target = self.aliases[name]
+            return provider, target.removeprefix(f"{provider}/")
+        head, slash, rest = name.partition("/")
+        if slash and rest and self._is_provider(head):
+            return head, rest
+        provider = self._owner(name)
+        if provider is None:
+            raise UnknownModel(self._unknown(name))
+        return provider, name
+
+    def _is_provider(self, name: str) -> bool:
+        return (
+            name in self._providers
+            or name in KNOWN_PROVIDERS
+            or name in KEYLESS_PROVIDERS
+            or name in IN_PROCESS_PROVIDERS
+            or name in self._map.providers
+            or (self._local is not None and name == self._local.provider)
+        )
+
+    def _owner(self, name: str) -> str | None:
+        """The provider of a bare name: who has it in the settings, whose family it is, or the map's."""
+        for provider, upstream in self._models:
+            if upstream == name:
+                return provider
+        for provider, target in self.aliases.values():
+            if target in (name, f"{provider}/{name}"):
+                return provider
+        if self._local and any(name in names for names in self._local.tiers.values()):
+            return self._local.provider
+        for provider, known in KNOWN_PROVIDERS.items():
+            if name.startswith(known.families):
+                return provider
+        # What stands before a slash is a provider, and this one is unknown.
+        entry = None if "/" in name else self._map.find(None, name)
+        return entry.provider if entry else None
+
+    def _unknown(self, name: str) -> str:
+        known = [*self.aliases, *(model.id for model in self._models.values())]
+        near = get_close_matches(name, known, n=3, cutoff=0.5) or get_close_matches(
+            name, self._map.names(), n=3
+        )
+        hint = (
+            f"Did you mean {' or '.join(near)}?" if near else "list_models shows the models that can be used."
+        )
+        return f"There is no model {name[:100]!r}: give an alias, a model name or provider/model. {hint}"
+
+    def _build(self, label: str, provider: str, name: str) -> Model:
+        if provider in IN_PROCESS_PROVIDERS or self._is_local(provider):
+            return self._build_local(label, provider, name)
+        settings = self._providers.get(provider, ProviderSettings())
+        entry = self._map.find(provider, name)
+        price, note = self._price(provider, (label, name, f"{provider}/{name}"), entry)
+        variable = key_variable(provider, settings, self._environ)
+        key = self._environ.get(variable, "").strip() if variable else ""
+        plausible = key.isascii() and key.isprintable()
+        return Model(
+            id=label,
+            provider=provider,
+            name=name,
+            api_base=settings.api_base,
+            key_variable=variable,
+            key_present=variable is None or (bool(key) and plausible),
+            key_fault="" if plausible else " to a key: it holds characters that no key has",
+            price=price,
+            price_note=note,
+            listed=entry is not None or provider not in self._map.providers,
+            **_facts(entry.fields if entry else {}),
+        )
+
+    def _build_local(self, label: str, provider: str, name: str) -> Model:
+        local = self._local if self._is_local(provider) else None
+        return Model(
+            id=label,
+            provider=provider,
+            name=name,
+            api_base=local and local.api_base,
+            price=FREE,
+            context_window=local and local.context_window,
+            max_output_tokens=local and local.max_output_tokens,
+        )
+
+    def _is_local(self, provider: str) -> bool:
+        return (
+            self._local is not None and provider == self._local.provider and provider not in self._providers
+        )
+
+    def _price(
+        self, provider: str, names: tuple[str, ...], entry: MapEntry | None
+    ) -> tuple[Price | None, str | None]:
+        for name in names:
+            if name in self._pricing:
+                return price_from_settings(self._pricing[name]), "price from usage_tracking.pricing"
+        price = price_from_map(entry.fields) if entry else None
+        if price is None and provider in LOCAL_PROVIDERS:
+            return FREE, None
+        if price is None:
+            return None, f"no price is known for {names[0]}: set usage_tracking.pricing"
+        return price, None
+
+
+def key_variable(provider: str, settings: ProviderSettings, environ: Mapping[str, str]) -> str | None:
+    """The variable that holds the provider's key, or None where none is needed.
+
+    An endpoint of the user's own needs no key unless the settings name one or the usual one is set.
+    """
+    if settings.api_key_env:
+        return settings.api_key_env
+    if provider in KEYLESS_PROVIDERS:
+        return None
+    usual = KNOWN_PROVIDERS.get(provider, KnownProvider((f"{provider.upper().replace('-', '_')}_API_KEY",)))
+    present = next((variable for variable in usual.key_variables if environ.get(variable)), None)
+    return present or (None if settings.api_base else usual.key_variables[0])
+
+
+def _facts(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What the map says of a model beside its price."""
+    window, output, retired = (
+        fields.get(key) for key in ("max_input_tokens", "max_output_tokens", "deprecation_date")
+    )
+    return {
+        "context_window": window if isinstance(window, int) else None,
+        "max_output_tokens": output if isinstance(output, int) else None,
+        "capabilities": tuple(
+            sorted(
+                key.removeprefix("supports_")
+                for key in fields
+                if key.startswith("supports_") and fields[key] is True
+            )
+        ),
+        "deprecation_date": date.fromisoformat(retired) if isinstance(retired, str) else None,
+    }
