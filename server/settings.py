@@ -74,6 +74,16 @@ class UsageSettings(Section):
     """The IANA zone whose days the usage is counted by; None is the machine's."""
 
 
+class SemanticSettings(Section):
+    """Answers that are shared by prompts which say the same in other words: needs `tierwise[semantic]`."""
+
+    enabled: bool = False
+    threshold: float = Field(default=0.95, ge=0, le=1)
+    """The least similarity. Whatever it is, prompts must agree in every word, number and sign that
+    carries meaning; measured in tests/routing/near_duplicates.jsonl, 0.95 shares the most answers
+    without sharing a wrong one."""
+
+
 class CachingSettings(Section):
     """Answers that are kept for calls that come again."""
 
@@ -82,6 +92,7 @@ class CachingSettings(Section):
     """Seconds that an answer is kept; at most ten years."""
     max_cache_size_mb: int = Field(default=100, ge=1, le=1_000_000)
     """Size of all answers, in units of 10⁶ bytes; the oldest make room."""
+    semantic: SemanticSettings = SemanticSettings()
     storage_path: str | None = None
     """Read and ignored: answers live in the ledger's database, because a call's row and its answer
     are committed in one transaction. Kept so that files written for other tools load unchanged."""
