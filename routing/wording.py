@@ -5,14 +5,14 @@ import re
 _EXACT = re.compile(r"""[\n\t:"“”„«»`{}\[\]<>=\\$|]|\s'|  """)
 """Signs of code, of text to work on, or of words that are spoken about: there each character counts."""
 _TASKS = (
-    "answer|calculate|compare|compose|convert|create|define|describe|design|draft|explain|find|fix|generate|"
+    "calculate|compare|compose|convert|create|define|describe|design|draft|explain|find|fix|generate|"
     "give|help|implement|list|make|outline|provide|recommend|show|solve|suggest|summari[sz]e|tell me|"
     "translate|write"
 )
 """After "can you" they ask for the thing itself, where "can you swim" asks about an ability."""
 _OPENING = re.compile(
     r"(?:(?:hi|hello|hey)(?: there)?[,.!] )?(?:(?:please|kindly),? (?=\w+ \w))?"
-    rf"(?:(?:can|could|would|will) you (?:please )?(?=(?:{_TASKS})\b))?(?:tell me (?=\w+ \w))?",
+    rf"(?:(?:can|could) you (?:please )?(?=(?:{_TASKS})\b))?(?:tell me (?=\w+ \w))?",
     re.IGNORECASE,
 )
 _CLOSING = re.compile(r"(?:[,.!?] *(?:please|thanks|thank you))?\s?[.!?]?$", re.IGNORECASE)
@@ -26,9 +26,8 @@ _SAME = [
         (r"'re\b", " are"),
         (r"'m\b", " am"),
         (r"^how (?:do|can) [Ii]\b", "how to"),
-        (r"^(write|give|show) me\b", r"\1"),
+        (r"^write me\b", "write"),
         (r"\ban\b", "a"),
-        (r"\bthe ", ""),
     ]
 ]
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -41,7 +40,7 @@ def essence(prompt: str) -> tuple[str, ...] | None:
     similar than 0.97 (`tests/routing/near_duplicates.jsonl`; "miles to kilometers" and "kilometers to
     miles" are equal), and of the 108 such pairs among 5,735 prompts of benchmarks hardly any can share
     an answer. So every word, number, sign and capital must agree, in its place. Only this may differ:
-    courtesies that open or close the prompt, "the", contractions, "can I" for "do I" after "how", the
+    courtesies that open or close the prompt, contractions, "can I" for "do I" after "how", the
     case of the first letter, and the last mark. Code and quotations must agree to the letter.
     """
     text = prompt.strip()
