@@ -36,12 +36,13 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 def essence(prompt: str) -> tuple[str, ...] | None:
     """Two prompts may share an answer only if this is equal for both; None: this one with no other.
 
-    Similar embeddings alone do not tell: of pairs that need different answers a quarter are more
-    similar than 0.97 (`tests/routing/near_duplicates.jsonl`; "miles to kilometers" and "kilometers to
-    miles" are equal), and of the 108 such pairs among 5,735 prompts of benchmarks hardly any can share
-    an answer. So every word, number, sign and capital must agree, in its place. Only this may differ:
-    courtesies that open or close the prompt, contractions, "can I" for "do I" after "how", the
-    case of the first letter, and the last mark. Code and quotations must agree to the letter.
+    Similar embeddings alone do not tell: of the pairs in `tests/routing/near_duplicates.jsonl` that
+    need different answers a quarter are more similar than 0.97 ("miles to kilometers" and "kilometers
+    to miles" are equal), and of the 108 such pairs among 5,735 prompts of benchmarks one in ten means
+    the same. So every word, number, sign and capital must agree, in its place. Only this may differ:
+    courtesies that open or close the prompt, contractions, "how can I" and "how do I" for "how to",
+    "an" for "a", the case of the first letter, and the last mark. Code, quotations and texts after a
+    colon must agree to the letter.
     """
     text = prompt.strip()
     text = _OPENING.sub("", text, count=1)

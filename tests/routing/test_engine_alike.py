@@ -97,6 +97,24 @@ async def test_two_scopes_never_mix(fake: FakeProvider, store: Store, change: di
         assert not (await bench.ask(**changed)).cached
 
 
+TOO_CLOSE = [
+    ("Convert 10 km to miles", "Convert 100 km to miles"),
+    ("How do I convert miles to kilometers?", "How do I convert kilometers to miles?"),
+    ("Is it safe to eat raw eggs?", "Is it not safe to eat raw eggs?"),
+    ("Is polish a word?", "Is Polish a word?"),
+    ("What does `ls -l` do?", "What does `ls -L` do?"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), TOO_CLOSE)
+async def test_what_similarity_cannot_tell_apart_is_not_shared(
+    fake: FakeProvider, store: Store, one: str, other: str
+) -> None:
+    async with running(fake, store, **ON) as bench:
+        await bench.ask(prompt=one)
+        assert not (await bench.ask(prompt=other)).cached
+
+
 async def test_after_the_same_history_an_answer_is_shared(fake: FakeProvider, store: Store) -> None:
     async with running(fake, store, **ON) as bench:
         await bench.ask(prompt=PROMPT, history=HISTORY, system_prompt="Be brief.")
