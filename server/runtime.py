@@ -32,6 +32,7 @@ async def open_runtime(settings: Settings, environ: Mapping[str, str]) -> AsyncG
 
     Raises:
         StorageError: the database cannot be used.
+        SemanticUnavailable: a setting needs the extra `semantic`, which is not installed.
     """
     cache_bytes = settings.caching.max_cache_size_mb * 1_000_000
     async with (
@@ -43,6 +44,7 @@ async def open_runtime(settings: Settings, environ: Mapping[str, str]) -> AsyncG
 
 def engine_settings(settings: Settings) -> EngineSettings:
     """What the engine needs to know of the settings."""
+    semantic = settings.caching.semantic
     return EngineSettings(
         litellm=settings.litellm,
         routing=settings.model_routing,
@@ -51,6 +53,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
         reliability=settings.reliability,
         local=settings.local,
         cache_ttl_ms=settings.caching.ttl_seconds * 1000 if settings.caching.enabled else None,
+        semantic_threshold=semantic.threshold if semantic.enabled else None,
         tracking=settings.usage_tracking.enabled,
         answer_within=settings.server.answer_within,
     )

@@ -33,6 +33,11 @@ class AnswerCache(ABC):
         """The answer kept under `digest` that has not expired at `now`, or None."""
 
     @abstractmethod
+    async def find_alike(self, scope: bytes, *, now: int, limit: int) -> list[tuple[bytes, bytes]]:
+        """Digest and embedding of answers kept with a likeness of this scope that have not expired at
+        `now`: the newest `limit`, newest first."""
+
+    @abstractmethod
     async def purge_answers(self, *, now: int) -> int:
         """Delete answers that have expired at `now`; says how many."""
 

@@ -92,6 +92,15 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """What the call behind an answer is compared by with calls that are not quite the same."""
+
+    scope: bytes
+    """Equal for calls that may be compared at all; opaque and without prompt text."""
+    embedding: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CachedAnswer:
     """An answer that can be served again, under the keyed digest of all that shaped it."""
 
@@ -108,6 +117,8 @@ class CachedAnswer:
     """What it cost when it was made, which is what serving it again saves."""
     created_at: int
     expires_at: int
+    likeness: Likeness | None = None
+    """Goes into the store, and does not come out with the answer."""
 
 
 class Dimension(StrEnum):

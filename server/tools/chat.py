@@ -140,7 +140,8 @@ class ChatResult(ChatStatus):
     cost_note: str | None = None
     saved_usd: float | None
     latency_ms: float | None = None
-    cached: bool | None = None
+    cached: bool | Literal["semantic"] | None = None
+    similarity: float | None = None
     finish_reason: str | None = None
     attempts: list[Attempt] | None = None
     warning: str | None = None
@@ -199,6 +200,7 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
     optional: dict[str, Any] = {
         "cost_note": receipt.cost_note,
         "attempts": _attempts(receipt.attempts) if _worth_telling(receipt.attempts) else None,
+        "similarity": None if receipt.similarity is None else round(receipt.similarity, 3),
         "warning": receipt.warning,
     }
     return ChatResult(
@@ -216,7 +218,7 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         cost_usd=None if receipt.cost is None else usd(receipt.cost),
         saved_usd=None if receipt.saved is None else usd(receipt.saved),
         latency_ms=round(receipt.latency_ms, 1),
-        cached=receipt.cached,
+        cached=receipt.cached if receipt.similarity is None else "semantic",
         finish_reason=receipt.finish_reason,
         **{name: value for name, value in optional.items() if value is not None},
     )

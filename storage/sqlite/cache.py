@@ -17,11 +17,19 @@ _ADD = """
         cost_nano_usd, created_at, expires_at, bytes)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_FIELDS = [field.name for field in fields(CachedAnswer)]
+_ADD_LIKENESS = "INSERT INTO likenesses (answer, scope, embedding) VALUES (last_insert_rowid(), ?, ?)"
+_FIND_ALIKE = """
+    SELECT digest, embedding FROM likenesses JOIN answers ON answers.id = answer
+    WHERE scope = ? AND expires_at > ? ORDER BY answer DESC LIMIT ?
+"""
+_FIELDS = [field.name for field in fields(CachedAnswer) if field.name != "likeness"]
 """Their order is that of the columns in both statements."""
 
 _ROW_OVERHEAD = 300
 """Bytes on disk beside the content: 150 to 420 were measured for contents of 1 to 10,000 bytes."""
+
+_LIKENESS_OVERHEAD = 60
+"""Bytes on disk beside the embedding: two scopes of 16, and what keeps row and index together."""
 
 
 async def find_answer(database: Database, digest: bytes, now: int) -> CachedAnswer | None:
@@ -30,13 +38,25 @@ async def find_answer(database: Database, digest: bytes, now: int) -> CachedAnsw
     return CachedAnswer(**dict(zip(_FIELDS, rows[0], strict=True))) if rows else None
 
 
+async def find_alike(database: Database, scope: bytes, now: int, limit: int) -> list[tuple[bytes, bytes]]:
+    """See `AnswerCache.find_alike`."""
+    return [
+        (digest, embedding) for digest, embedding in await database.fetch(_FIND_ALIKE, (scope, now, limit))
+    ]
+
+
 def keep_answer(connection: sqlite3.Connection, answer: CachedAnswer, max_bytes: int) -> None:
     """Put `answer` in place of the one under its digest, then evict down to `max_bytes`."""
+    likeness = answer.likeness
     size = _ROW_OVERHEAD + len(answer.content.encode("utf-8", "replace"))
+    if likeness:
+        size += _LIKENESS_OVERHEAD + len(likeness.embedding)
     if size > max_bytes:
         return
     connection.execute("DELETE FROM answers WHERE digest = ?", (answer.digest,))
     connection.execute(_ADD, (*storable([getattr(answer, name) for name in _FIELDS]), size))
+    if likeness:
+        connection.execute(_ADD_LIKENESS, (likeness.scope, likeness.embedding))
     _evict(connection, max_bytes)
 
 

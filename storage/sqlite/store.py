@@ -20,7 +20,7 @@ from tierwise.storage.sqlite.budgets import (
     set_budget,
     settle,
 )
-from tierwise.storage.sqlite.cache import find_answer, keep_answer, purge
+from tierwise.storage.sqlite.cache import find_alike, find_answer, keep_answer, purge
 from tierwise.storage.sqlite.calls import read_calls, read_scores
 from tierwise.storage.sqlite.database import Database, open_database
 from tierwise.storage.sqlite.ledger import add_call
@@ -111,6 +111,9 @@ class SQLiteStore(Store):
 
     async def find_answer(self, digest: bytes, *, now: int) -> CachedAnswer | None:
         return await find_answer(self._database, digest, now)
+
+    async def find_alike(self, scope: bytes, *, now: int, limit: int) -> list[tuple[bytes, bytes]]:
+        return await find_alike(self._database, scope, now, limit)
 
     async def purge_answers(self, *, now: int) -> int:
         return await self._database.transact(partial(purge, now=now))

@@ -298,6 +298,7 @@ SENTENCES = [
     ("[litellm]\n[server]\nport = -1", "line 3: server.port must be at least 0."),
     ("litellm.timeout = 0", "line 1: litellm.timeout must be greater than 0."),
     ("caching.ttl_seconds = 315360001", "line 1: caching.ttl_seconds must be at most 315360000."),
+    ("caching.semantic.threshold = 2", "line 1: caching.semantic.threshold must be at most 1."),
     ("litellm.timeout = nan", "line 1: litellm.timeout must be at most 86400."),
     ("caching.enabled = 'perhaps'", "line 1: caching.enabled must be true or false."),
     ("server.host = 4", "line 1: server.host must be text in quotes."),
@@ -538,6 +539,7 @@ _TABLES = [
     ("usage_tracking", "pricing"),
     ("usage_tracking", "pricing", "claude-sonnet-4-20250514"),
     ("caching",),
+    ("caching", "semantic"),
     ("defaults",),
     ("server",),
 ]
