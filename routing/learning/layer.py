@@ -73,6 +73,16 @@ class Layer:
             complexity = _moved(complexity, sigmoid(shifted), self.score.trust, self.cuts)
         return complexity
 
+    def score_of(self, features: bytes) -> float | None:
+        """The score of a prompt of which only the description is left; None if it can't be read."""
+        description = unpack(features)
+        if description is None:
+            return None
+        prior, shapes = description.tier_logit, shape_ids(description)
+        if self.score is None:
+            return sigmoid(prior)
+        return sigmoid(prior + self.score.shift(prior, description.words, shapes, description.fails_logit))
+
 
 def tier_of(score: float, cuts: tuple[float, float]) -> Tier:
     """The tier that a score falls into."""
@@ -84,7 +94,9 @@ def explored(complexity: Complexity, rate: float, chance: float) -> Complexity:
     if chance >= rate or complexity.confidence > _UNCERTAIN or complexity.tier is Tier.SIMPLE:
         return complexity
     lower = Tier.SIMPLE if complexity.tier is Tier.STANDARD else Tier.STANDARD
-    return replace(complexity, tier=lower, reason=f"{lower}: tried a tier lower to learn from how it turns out")
+    return replace(
+        complexity, tier=lower, reason=f"{lower}: tried a tier lower to learn from how it turns out"
+    )
 
 
 def _score_examples(

@@ -66,9 +66,7 @@ def solve(rows: Sequence[Row]) -> Weights:
     weight = by_id.__getitem__
     slope = bias = 0.0
     pulls = [0.0] * len(rows)
-    sizes = [
-        _LEVEL + _SLOPE * row.slope**2 + len(row.shapes) + _WORD * len(row.words) for row in rows
-    ]
+    sizes = [_LEVEL + _SLOPE * row.slope**2 + len(row.shapes) + _WORD * len(row.words) for row in rows]
     fewest, most = _PASSES
     for _ in range(max(fewest, min(most, _VISITS // max(1, len(rows))))):
         for at, row in enumerate(rows):

@@ -95,7 +95,10 @@ def _tier_tables(tiers: Prompts, scored: dict[str, Array]) -> list[str]:
     for name, score in scored.items():
         groups = {source: tiers.source == source for source in tiers.sources}
         groups["**all but everyday**"] = tiers.source != EVERYDAY
-        rows = {group: astuple(tiering(score[at].tolist(), tiers.labels[at].astype(int).tolist())) for group, at in groups.items()}
+        rows = {
+            group: astuple(tiering(score[at].tolist(), tiers.labels[at].astype(int).tolist()))
+            for group, at in groups.items()
+        }
         lines += _table(name, ("accuracy", "off by two", "concordance"), rows)
     return lines
 
