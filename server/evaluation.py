@@ -69,8 +69,8 @@ def of_file(rows: Iterable[Labelled], judge: Judge) -> dict[str, Scored]:
     return dict(found)
 
 
-def of_outcomes(outcomes: Sequence[StoredOutcome], settings: Settings) -> dict[str, Scored]:
-    """By what brought them; each scored by a layer that has not seen it.
+def of_outcomes(outcomes: Sequence[StoredOutcome], key: bytes, settings: Settings) -> dict[str, Scored]:
+    """By what brought them, described under `key`; each scored by a layer that has not seen it.
 
     Where a tier was too weak, the next one is taken to do well, unless it was measured that none does.
     """
@@ -79,7 +79,7 @@ def of_outcomes(outcomes: Sequence[StoredOutcome], settings: Settings) -> dict[s
     cuts, least = settings.model_routing.rules.cuts(), settings.learning.min_outcomes
     for fold in range(_FOLDS):
         others = [outcome for at, outcome in enumerate(known) if at % _FOLDS != fold]
-        layer = Layer.fit(others, min_outcomes=least, cuts=cuts)
+        layer = Layer.fit(others, key=key, min_outcomes=least, cuts=cuts)
         for outcome in known[fold::_FOLDS]:
             features = outcome.features or b""
             now, before = layer.score_of(features), Layer().score_of(features)

@@ -59,6 +59,9 @@ async def judge_of(settings: Settings, store: Store) -> Judge:
     """The same, on a store that is open."""
     outcomes = await store.outcomes(MOST_OUTCOMES)
     layer = Layer.fit(
-        outcomes, min_outcomes=settings.learning.min_outcomes, cuts=settings.model_routing.rules.cuts()
+        outcomes,
+        key=store.digest_key,
+        min_outcomes=settings.learning.min_outcomes,
+        cuts=settings.model_routing.rules.cuts(),
     )
     return Judge(settings, store.digest_key, layer)

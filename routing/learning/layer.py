@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from tierwise.routing.analysis.model import CUTS, logit, model, sigmoid
 from tierwise.routing.complexity import Complexity
 from tierwise.routing.learning.description import Description, unpack
+from tierwise.routing.learning.domain import Domain, domain_of
 from tierwise.routing.learning.head import Example, Head, fit_head
 from tierwise.routing.learning.labels import cheap_failed, need
 from tierwise.routing.learning.solver import Row, shape_ids
@@ -28,6 +29,7 @@ class Layer:
     """How many it learned from."""
     score: Head | None = None
     fails: Head | None = None
+    domain: Domain | None = None
     cuts: tuple[float, float] = CUTS
 
     @classmethod
@@ -35,10 +37,12 @@ class Layer:
         cls,
         outcomes: Sequence[StoredOutcome],
         *,
+        key: bytes,
         min_outcomes: int,
         cuts: tuple[float, float] = CUTS,
     ) -> "Layer":
-        """Learns from the newest `MOST_OUTCOMES`, given newest first; the same from the same.
+        """Learns from the newest `MOST_OUTCOMES`, given newest first; the same from the same. `key` is
+        the one that they were described with.
 
         Those without a description that can be read, or whose verdict does not tell anything, don't
         count; with fewer than `min_outcomes` that do, a quantity stays as the analysis gives it. Takes
@@ -49,27 +53,29 @@ class Layer:
             for outcome in outcomes[:MOST_OUTCOMES]
             if outcome.features and (description := unpack(outcome.features))
         ]
+        if len(known) < min_outcomes:
+            return cls()
         scores, fails = list(_score_examples(known, cuts)), list(_fails_examples(known))
         return cls(
             outcomes=max(len(scores), len(fails)),
             score=fit_head(scores) if len(scores) >= min_outcomes else None,
             fails=fit_head(fails) if len(fails) >= min_outcomes else None,
+            domain=domain_of([description.words for _, description in known], key),
             cuts=cuts,
         )
 
     def adjust(self, complexity: Complexity, features: bytes) -> Complexity:
         """What is known of the prompt, with what was learned; `features` are from `describe`."""
-        description = unpack(features) if self.score or self.fails else None
+        description = unpack(features) if self.domain else None
         if description is None:
             return complexity
-        shapes, words, slope = shape_ids(description), description.words, description.fails_logit
         if self.fails:
             prior = logit(complexity.p_cheap_fails)
-            chance = sigmoid(prior + self.fails.shift(prior, words, shapes, slope))
+            chance = sigmoid(prior + self._shift(self.fails, prior, description))
             complexity = replace(complexity, p_cheap_fails=chance)
         if self.score:
             prior = logit(complexity.score)
-            shifted = prior + self.score.shift(prior, words, shapes, slope)
+            shifted = prior + self._shift(self.score, prior, description)
             complexity = _moved(complexity, sigmoid(shifted), self.score.trust, self.cuts)
         return complexity
 
@@ -78,10 +84,13 @@ class Layer:
         description = unpack(features)
         if description is None:
             return None
-        prior, shapes = description.tier_logit, shape_ids(description)
-        if self.score is None:
-            return sigmoid(prior)
-        return sigmoid(prior + self.score.shift(prior, description.words, shapes, description.fails_logit))
+        prior = description.tier_logit
+        return sigmoid(prior + (self._shift(self.score, prior, description) if self.score else 0.0))
+
+    def _shift(self, head: Head, prior: float, description: Description) -> float:
+        words, shapes = description.words, shape_ids(description)
+        belongs = self.domain.share(words) if self.domain else 0.0
+        return belongs * head.shift(prior, words, shapes, description.fails_logit) if belongs else 0.0
 
 
 def tier_of(score: float, cuts: tuple[float, float]) -> Tier:

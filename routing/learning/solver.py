@@ -2,7 +2,7 @@
 
 Dual coordinate ascent (S. Shalev-Shwartz, T. Zhang, "Stochastic Dual Coordinate Ascent Methods for
 Regularized Loss Minimization", 2013): no step size to choose, the same result every time, and a bound
-for free: one row moves a sum by no more than `INFLUENCE` times what the two rows have in common.
+for free: one row moves a sum by no more than `influence` times what the two rows have in common.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,11 @@ from typing import NamedTuple
 from tierwise.routing.analysis.model import sigmoid
 from tierwise.routing.learning.description import LEVELS, SHAPES, WORDS, Description
 
-INFLUENCE = 0.025
-"""1 / ridge penalty; chosen with the constants below on the six sources of outcomes, see REPORT.md."""
 _WORD = 0.25
 _SLOPE = 9.0
 _LEVEL = 16.0
-"""Squared scales of a word, of the prior's logit and of the bias; that of a level of a count is 1."""
+"""Squared scales of a word, of the prior's logit and of the bias; that of a level of a count is 1. Chosen
+on the six sources of outcomes of REPORT.md."""
 _VISITS = 6000
 """To rows, in all passes together: the more rows, the fewer passes they need."""
 _PASSES = (3, 10)
@@ -60,8 +59,8 @@ def shape_ids(description: Description) -> list[int]:
     ]
 
 
-def solve(rows: Sequence[Row]) -> Weights:
-    """The weights under which the targets are likely, and small."""
+def solve(rows: Sequence[Row], influence: float) -> Weights:
+    """The weights under which the targets are likely, and small: 1 / `influence` is the ridge penalty."""
     by_id = [0.0] * _SIZE
     weight = by_id.__getitem__
     slope = bias = 0.0
@@ -71,7 +70,7 @@ def solve(rows: Sequence[Row]) -> Weights:
     for _ in range(max(fewest, min(most, _VISITS // max(1, len(rows))))):
         for at, row in enumerate(rows):
             known = sum(map(weight, row.words)) + sum(map(weight, row.shapes)) + slope * row.slope + bias
-            pull = _pull(row.offset + known, pulls[at], sizes[at], row.target)
+            pull = _pull(row.offset + known, pulls[at], sizes[at], row.target, influence)
             change = pull - pulls[at]
             pulls[at] = pull
             slope += _SLOPE * change * row.slope
@@ -83,11 +82,11 @@ def solve(rows: Sequence[Row]) -> Weights:
     return Weights(by_id, slope, bias)
 
 
-def _pull(total: float, pull: float, size: float, target: float) -> float:
+def _pull(total: float, pull: float, size: float, target: float, influence: float) -> float:
     """How much a row pulls at the weights once it is content, given those of all others."""
     others = total - size * pull
     for _ in range(_NEWTON_STEPS):
         chance = sigmoid(others + size * pull)
-        excess = pull - INFLUENCE * (target - chance)
-        pull -= excess / (1 + INFLUENCE * size * chance * (1 - chance))
-    return max(-INFLUENCE, min(INFLUENCE, pull))
+        excess = pull - influence * (target - chance)
+        pull -= excess / (1 + influence * size * chance * (1 - chance))
+    return max(-influence, min(influence, pull))

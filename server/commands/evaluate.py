@@ -39,7 +39,7 @@ def run_eval(
         TierwiseError: the file, the database or a picture's file is unusable, or nothing can be measured.
     """
     if path is None:
-        sources = of_outcomes(run(_outcomes, settings), settings)
+        sources = of_outcomes(*run(_outcomes, settings), settings)
     else:
         sources = of_file(read_labelled(path), run(learned_judge, settings))
     if not sources:
@@ -54,9 +54,9 @@ def run_eval(
         raise UnusableFile("The curve and the cuts need rows with weak_ok and strong_ok, or verdicts.")
 
 
-async def _outcomes(settings: Settings) -> list[StoredOutcome]:
+async def _outcomes(settings: Settings) -> tuple[list[StoredOutcome], bytes]:
     async with open_storage(settings) as store:
-        return await store.outcomes(MOST_OUTCOMES)
+        return await store.outcomes(MOST_OUTCOMES), store.digest_key
 
 
 def _show_outcomes(sources: Mapping[str, Scored]) -> None:
