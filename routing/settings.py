@@ -218,6 +218,16 @@ class ReliabilitySettings(Section):
     """Seconds that a whole call may take, with all its retries and fallbacks."""
 
 
+class LearningSettings(Section):
+    """What the router makes of the outcomes of this user's calls."""
+
+    enabled: bool = True
+    min_outcomes: int = Field(default=30, ge=10, le=2000)
+    """Outcomes that tell something before any of them counts."""
+    exploration: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of the uncertain calls that are tried a tier lower, so that there is something to learn from."""
+
+
 class LocalSettings(Section):
     """What serves when no provider has a key."""
 

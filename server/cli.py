@@ -184,5 +184,65 @@ def usage(invocation: Invocation, days: int, as_json: bool) -> None:
     run_usage(*invocation.load(), days, as_json=as_json)
 
 
+@main.command()
+@click.argument("file", type=_PATH)
+@click.option("--reset", is_flag=True, help="Forget the outcomes there are first.")
+@click.pass_obj
+def tune(invocation: Invocation, file: Path, reset: bool) -> None:
+    """Learn from FILE: JSON lines with a prompt and weak_ok and strong_ok, or tier, or verdict.
+
+    Keeps no prompt text. A line that is not as it should be means that nothing is taken in.
+    """
+    from tierwise.server.commands.learning import run_tune
+
+    run_tune(invocation.load()[0], file, reset=reset)
+
+
+@main.command("eval")
+@click.argument("file", type=_PATH, required=False)
+@click.option("--from-outcomes", is_flag=True, help="Measure on the outcomes in the store.")
+@click.option("--out", "pictures", type=_PATH, multiple=True, help="Write the curve to a .svg or .png file.")
+@click.option("--saving", type=click.FloatRange(0, 1), help="Suggest a cut that spares this share.")
+@click.option("--quality", type=click.FloatRange(0, 1), help="Suggest a cut that keeps this share.")
+@click.pass_obj
+def evaluate(
+    invocation: Invocation,
+    file: Path | None,
+    from_outcomes: bool,
+    pictures: tuple[Path, ...],
+    saving: float | None,
+    quality: float | None,
+) -> None:
+    """Measure how well prompts are routed, on a labelled FILE or on the outcomes of your calls."""
+    from tierwise.server.commands.evaluate import run_eval
+
+    if (file is None) != from_outcomes:
+        raise click.UsageError("Give either a FILE or --from-outcomes.")
+    run_eval(invocation.load()[0], file, pictures=pictures, saving=saving, quality=quality)
+
+
+@main.group()
+def outcomes() -> None:
+    """What is known of how well calls turned out."""
+
+
+@outcomes.command()
+@click.pass_obj
+def export(invocation: Invocation) -> None:
+    """Write the outcomes as JSON lines, the newest first."""
+    from tierwise.server.commands.learning import run_export
+
+    run_export(invocation.load()[0])
+
+
+@outcomes.command()
+@click.pass_obj
+def reset(invocation: Invocation) -> None:
+    """Forget all outcomes, and what was learned from them."""
+    from tierwise.server.commands.learning import run_reset
+
+    run_reset(invocation.load()[0])
+
+
 if __name__ == "__main__":
     main()

@@ -4,6 +4,7 @@ TierwiseError
 ├── StorageError …            see tierwise.storage.errors
 ├── InvalidRequest …          see tierwise.routing.errors
 ├── ConfigurationError        the settings cannot be read or do not fit
+├── UnusableFile              a file that a command was given cannot be read, written or understood
 └── CannotListen              the address to listen on is taken or not ours
 """
 
@@ -16,6 +17,10 @@ class ConfigurationError(TierwiseError):
     The message has one line for each problem, at most five; a line names the file (and its line)
     or the variable, then the key, then what to do. It never holds a value from the settings.
     """
+
+
+class UnusableFile(TierwiseError):
+    """A file that a command was given; the message names it, and the line where that is what is wrong."""
 
 
 class CannotListen(TierwiseError):

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar, TypeVarTuple
 
 import anyio
 
 from tierwise.routing.engine import Engine, EngineSettings, open_engine
 from tierwise.server.settings import Settings, database_path
+from tierwise.storage.ports import Store
 from tierwise.storage.sqlite.store import open_store
 
 T = TypeVar("T")
@@ -34,12 +35,20 @@ async def open_runtime(settings: Settings, environ: Mapping[str, str]) -> AsyncG
         StorageError: the database cannot be used.
         SemanticUnavailable: a setting needs the extra `semantic`, which is not installed.
     """
-    cache_bytes = settings.caching.max_cache_size_mb * 1_000_000
     async with (
-        open_store(database_path(settings), max_cache_bytes=cache_bytes) as store,
+        open_storage(settings) as store,
         open_engine(engine_settings(settings), store, environ) as engine,
     ):
         yield engine
+
+
+def open_storage(settings: Settings) -> AbstractAsyncContextManager[Store]:
+    """The store that the settings name.
+
+    Raises:
+        StorageError: the database cannot be used.
+    """
+    return open_store(database_path(settings), max_cache_bytes=settings.caching.max_cache_size_mb * 1_000_000)
 
 
 def engine_settings(settings: Settings) -> EngineSettings:

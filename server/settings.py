@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from tierwise.routing.settings import (
     DefaultSettings,
+    LearningSettings,
     LiteLLMSettings,
     LocalSettings,
     ModelPrice,
@@ -121,6 +122,7 @@ class Settings(Section):
     caching: CachingSettings = CachingSettings()
     defaults: DefaultSettings = DefaultSettings()
     reliability: ReliabilitySettings = ReliabilitySettings()
+    learning: LearningSettings = LearningSettings()
     local: LocalSettings = LocalSettings()
     server: ServerSettings = ServerSettings()
     data_dir: Annotated[Path, AfterValidator(_full_path)] | None = None

@@ -22,6 +22,8 @@ class OutcomeSource(StrEnum):
     RETRIED = "retried"
     """The user asked the same again of a stronger model."""
     SCHEMA_FAILED = "schema_failed"
+    MEASURED = "measured"
+    """A labelled file says it: every tier was tried, or somebody judged what the prompt needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

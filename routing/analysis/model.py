@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from math import exp
+from math import exp, log
 from typing import Any
 
 CUTS = (0.3, 0.7)
@@ -21,6 +21,12 @@ class MalformedWeights(ValueError):
 def sigmoid(logit: float) -> float:
     """1 / (1 + e^-x), safe for any finite x."""
     return 1 / (1 + exp(-logit)) if logit >= 0 else exp(logit) / (1 + exp(logit))
+
+
+def logit(chance: float) -> float:
+    """The inverse of `sigmoid`; what is nearer to 0 or 1 than a millionth counts as that far from it."""
+    chance = min(max(chance, 1e-6), 1 - 1e-6)
+    return log(chance / (1 - chance))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,10 @@ class Model:
     def score(self, logit: float) -> float:
         """The tier head's sum on the scale from 0 to 1, where the cuts are 0.3 and 0.7; monotone."""
         return sigmoid(logit * _CUT_LOGIT / self.cut)
+
+    def logit(self, score: float) -> float:
+        """The inverse of `score`."""
+        return logit(score) * self.cut / _CUT_LOGIT
 
     def certainty(self, logit: float) -> float:
         """P(the tier that the score falls into), by the ordinal model that the head was trained as."""

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from tierwise.routing.analysis.model import Model
+from tierwise.routing.measures import routing, tiering
 from tierwise.routing.training.baselines import baselines
 from tierwise.routing.training.data import EVERYDAY, Array, Mask, Prompts
 from tierwise.routing.training.fit import fit_fails, fit_tier
-from tierwise.routing.training.measures import routing, tiering
 
 PATH = Path(__file__).parent / "REPORT.md"
 FOLDS = 5
@@ -95,7 +95,10 @@ def _tier_tables(tiers: Prompts, scored: dict[str, Array]) -> list[str]:
     for name, score in scored.items():
         groups = {source: tiers.source == source for source in tiers.sources}
         groups["**all but everyday**"] = tiers.source != EVERYDAY
-        rows = {group: astuple(tiering(score[at], tiers.labels[at])) for group, at in groups.items()}
+        rows = {
+            group: astuple(tiering(score[at].tolist(), tiers.labels[at].astype(int).tolist()))
+            for group, at in groups.items()
+        }
         lines += _table(name, ("accuracy", "off by two", "concordance"), rows)
     return lines
 
@@ -106,7 +109,7 @@ def _outcome_tables(outcomes: Prompts, scored: dict[str, Array]) -> list[str]:
         rows: dict[str, tuple[float, ...]] = {}
         for source in outcomes.sources:
             at = outcomes.source == source
-            rows[source] = astuple(routing(score[at], *outcomes.labels[at].T))
+            rows[source] = astuple(routing(score[at].tolist(), *outcomes.labels[at].T.tolist()))
         rows["**mean**"] = tuple(np.mean(list(rows.values()), axis=0))
         lines += _table(name, ("APGR", "CPT50", "CPT80", "AUC", "AUCwk"), rows)
     return lines

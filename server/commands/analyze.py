@@ -6,8 +6,8 @@ from typing import Any, BinaryIO, TextIO, cast
 
 from pydantic import BaseModel, ValidationError
 
-from tierwise.routing.complexity import analyze
 from tierwise.server.commands.console import STDERR, dollars, write_json, write_table
+from tierwise.server.judging import Judge, learned_judge
 from tierwise.server.runtime import open_runtime, run
 from tierwise.server.settings import Settings
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY, Analysis, AnalyzeArguments, analysis
@@ -63,13 +63,17 @@ async def _analyze(settings: Settings, environ: Mapping[str, str], arguments: An
 
 
 def run_jsonl(settings: Settings, lines: BinaryIO, out: TextIO) -> int:
-    """Judge each line as it comes and write one for it, in order; says 1 if any line was broken."""
-    exit_code = 0
+    """Judge each line as it comes and write one for it, in order; says 1 if any line was broken.
+
+    Raises:
+        StorageError: there is a database, and it cannot be used.
+    """
+    exit_code, judge = 0, run(learned_judge, settings)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            result = _judge(settings, _Line.model_validate_json(line))
+            result = _judge(judge, _Line.model_validate_json(line))
         except ValidationError as error:
             exit_code = 1
             problem = error.errors(include_url=False, include_input=False)[0]
@@ -92,9 +96,6 @@ def _id_of(line: bytes) -> Any:
     return cast("dict[str, Any]", parsed).get("id") if isinstance(parsed, dict) else None
 
 
-def _judge(settings: Settings, line: _Line) -> dict[str, Any]:
-    routing = settings.model_routing
-    found = analyze(
-        line.prompt, messages(line.history), factors=routing.complexity_factors, cuts=routing.rules.cuts()
-    )
+def _judge(judge: Judge, line: _Line) -> dict[str, Any]:
+    found = judge.judge(line.prompt, messages(line.history))
     return {"id": line.id, "score": found.score, "tier": found.tier, "p_cheap_fails": found.p_cheap_fails}
