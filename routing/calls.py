@@ -180,6 +180,8 @@ def call_record(
         started_at=call.started_at,
         latency_ms=call.latency_ms,
         operation=call.plan.request.operation,
+        tenant=call.plan.request.tenant,
+        agent=call.plan.request.agent,
         status=CallStatus.OK if served else CallStatus.FAILED if outcome else CallStatus.CANCELLED,
         error=type(outcome).__name__ if isinstance(outcome, TierwiseError) else None,
         tier=call.plan.tier,

@@ -131,6 +131,8 @@ def demo(invocation: Invocation, as_json: bool) -> None:
 @click.option("--temperature", type=click.FloatRange(0, 2))
 @click.option("--system", "system_prompt", help="Instructions to the model.")
 @click.option("--max-cost", "max_cost_usd", type=click.FloatRange(0), help="Worst-case cost in USD.")
+@click.option("--tenant", help="On whose behalf, for reports and budgets.")
+@click.option("--agent", help="Who asks, for reports and budgets.")
 @click.option("--no-cache", is_flag=True, help="Ask afresh, and replace the cached answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
 @click.pass_obj

@@ -72,6 +72,9 @@ class UsageSettings(Section):
     """Prices by model name; they win over litellm's."""
     time_zone: Annotated[str, AfterValidator(_time_zone)] | None = None
     """The IANA zone whose days the usage is counted by; None is the machine's."""
+    tenant: str = Field(default="", max_length=200)
+    """Whom calls are for that do not say; so with `agent`."""
+    agent: str = Field(default="", max_length=200)
 
 
 class CachingSettings(Section):

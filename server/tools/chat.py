@@ -11,6 +11,7 @@ from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, Message, Tier
 from tierwise.routing.settings import Strategy
+from tierwise.server.settings import UsageSettings
 from tierwise.server.tools.base import (
     Answer,
     Arguments,
@@ -27,6 +28,8 @@ SILENT_INTERVAL = 5.0
 """Seconds after which progress is sent though nothing new was written."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+Label = Annotated[Name, AfterValidator(str.strip)]
 
 
 class Turn(Arguments):
@@ -51,9 +54,9 @@ class ChatArguments(Arguments):
     system_prompt: Text | None = Field(None, description="Instructions to the model")
     history: list[Turn] | None = Field(None, description="Earlier turns, oldest first")
     use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
-    operation: Annotated[Name, AfterValidator(str.strip)] = Field(
-        "chat", description="Label for usage reports"
-    )
+    operation: Label = Field("chat", description="Label for usage reports")
+    tenant: Label | None = Field(None, description="On whose behalf; for reports and budgets")
+    agent: Label | None = Field(None, description="Who asks; for reports and budgets")
     metadata: Annotated[dict[str, str | int | float | bool], AfterValidator(_small)] | None = Field(
         None, description="Labels kept with the ledger row", json_schema_extra={"additionalProperties": True}
     )
@@ -74,8 +77,8 @@ class ChatArguments(Arguments):
             raise ValueError("`model` and `tier` contradict each other: give one of them")
         return self
 
-    def request(self) -> ChatRequest:
-        """The same, as the engine takes it."""
+    def request(self, usage: UsageSettings) -> ChatRequest:
+        """The same, as the engine takes it; `usage` says who it is for where the caller does not."""
         return ChatRequest(
             prompt=self.prompt,
             history=messages(self.history),
@@ -86,6 +89,8 @@ class ChatArguments(Arguments):
             temperature=self.temperature,
             use_cache=self.use_cache,
             operation=self.operation,
+            tenant=usage.tenant if self.tenant is None else self.tenant,
+            agent=usage.agent if self.agent is None else self.agent,
             metadata={key: str(value) for key, value in (self.metadata or {}).items()},
             fallback_models=None if self.fallback_models is None else tuple(self.fallback_models),
             max_cost_usd=self.max_cost_usd,
@@ -137,7 +142,8 @@ class ChatResult(ChatStatus):
 
 async def chat(context: ToolContext, arguments: ChatArguments) -> Answer:
     """Answer the prompt, or hand back a `call_id` when the answer takes longer than the caller can wait."""
-    call = await context.engine.start(arguments.request(), watched=context.report_progress is not None)
+    request = arguments.request(context.settings.usage_tracking)
+    call = await context.engine.start(request, watched=context.report_progress is not None)
     try:
         return await _answer(context, call, context.settings.server.answer_within)
     finally:
