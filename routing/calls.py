@@ -14,6 +14,8 @@ from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.providers.base import Usage
 from tierwise.routing.request import Message, Tier
 from tierwise.routing.router import Journal, Served
+from tierwise.routing.spending import Tab
+from tierwise.storage.budgets import Budget
 from tierwise.storage.errors import TierwiseError
 from tierwise.storage.records import AttemptRecord, CachedAnswer, CallRecord, CallStatus
 
@@ -102,6 +104,7 @@ class Flight:
     key: "FlightKey | None"
     """What identical calls join by; None if none may."""
     journal: Journal
+    tab: Tab
     calls: list[Call] = field(default_factory=list[Call])
     left: list[Call] = field(default_factory=list[Call])
     """Calls that were given up while others still waited."""
@@ -122,13 +125,16 @@ class Flight:
         return calls
 
 
-FlightKey = tuple[tuple[Message, ...], float | None, tuple[tuple[str, str, int, Tier], ...]]
+FlightKey = tuple[
+    tuple[Message, ...], float | None, tuple[tuple[str, str, int, Tier], ...], tuple[Budget, ...]
+]
 
 
 def flight_key(plan: Plan) -> FlightKey:
-    """Equal for calls that send the same to the same models in the same order, and so may share."""
+    """Equal for calls that send the same to the same models in the same order on the same budgets, and
+    so may share."""
     candidates = tuple((it.model.provider, it.model.name, it.max_tokens, it.tier) for it in plan.candidates)
-    return plan.request.messages, plan.request.temperature, candidates
+    return plan.request.messages, plan.request.temperature, candidates, plan.budgets
 
 
 def answer_digest(key: bytes, plan: Plan, candidate: Candidate) -> bytes:
@@ -167,7 +173,10 @@ def cached_answer(digest: bytes, served: Served, now: int, ttl_ms: int) -> Cache
 
 
 def call_record(
-    call: Call, outcome: Served | TierwiseError | None, attempts: Sequence[AttemptRecord]
+    call: Call,
+    outcome: Served | TierwiseError | None,
+    attempts: Sequence[AttemptRecord],
+    reservation: str | None = None,
 ) -> CallRecord:
     """The ledger's row for a call that ended with `outcome` (None: cancelled)."""
     served = outcome if isinstance(outcome, Served) else None
@@ -194,6 +203,7 @@ def call_record(
         finish_reason=served.completion.finish_reason if served else None,
         metadata=call.plan.request.metadata,
         attempts=tuple(attempts),
+        reservation=reservation,
     )
 
 
@@ -223,6 +233,9 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
 
 
 def _why(plan: Plan, served: Served) -> str:
+    if served.downgraded is not None:
+        cheapest = f"{served.candidate.model.id} served, the cheapest that can"
+        return f"{plan.reason}; but {served.downgraded}, so {cheapest}"
     if served.escalated is not None and served.candidate != plan.first:
         return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:

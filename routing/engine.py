@@ -3,10 +3,10 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 import anyio
 import anyio.abc
@@ -25,7 +25,7 @@ from tierwise.routing.catalog import Catalog, Model
 from tierwise.routing.complexity import analyze
 from tierwise.routing.feedback import RecentCalls
 from tierwise.routing.inventory import Inventory
-from tierwise.routing.policy import Candidate, Plan, PolicySettings, plan
+from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.router import Journal, RetrySettings, Router, Served
@@ -37,7 +37,9 @@ from tierwise.routing.settings import (
     ReliabilitySettings,
     RoutingSettings,
 )
+from tierwise.routing.spending import Alert, Spending, Tab
 from tierwise.routing.steering import Steering, cuts_for_share, overridden
+from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import StorageError, TierwiseError
 from tierwise.storage.outcomes import OutcomeRecord, OutcomeSource, Verdict
 from tierwise.storage.ports import Store
@@ -57,6 +59,7 @@ _PURGE_INTERVAL = 600.0
 """Seconds between two clearings of expired answers."""
 
 Listener = Callable[[CallRecord], None]
+Alarm = Callable[[Alert], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,10 @@ class EngineSettings:
     """How long answers are kept; None switches the cache off."""
     tracking: bool = True
     """Write calls into the ledger."""
+    budgets: tuple[Budget, ...] = ()
+    """Put into the store when the engine opens."""
+    time_zone: tzinfo = UTC
+    """In which the periods of budgets begin."""
     answer_within: float = 50.0
     """Seconds for which callers wait for an answer before they are told that it is still coming."""
 
@@ -84,9 +91,15 @@ async def open_engine(
     """An engine on `store`, which stays the caller's to close.
 
     Leaving the block cancels what is still under way; each call is written down before it ends.
+
+    Raises:
+        StorageError: the budgets of the settings cannot be put into the store.
     """
+    hold = settings.reliability.deadline
+    spending = Spending(store, settings.time_zone, hold=hold, tracking=settings.tracking)
+    await spending.adopt(settings.budgets)
     async with Providers(settings.local) as providers, anyio.create_task_group() as tasks:
-        engine = Engine(settings, store, environ, providers, tasks)
+        engine = Engine(settings, store, environ, providers, spending, tasks)
         tasks.start_soon(engine.purge_regularly)
         yield engine
         tasks.cancel_scope.cancel()
@@ -101,11 +114,15 @@ class Engine:
         store: Store,
         environ: Mapping[str, str],
         providers: Providers,
+        spending: Spending,
         tasks: anyio.abc.TaskGroup,
     ) -> None:
         self.store = store
         self.listeners: list[Listener] = []
         """Called with each record after it was committed."""
+        self.alarms: list[Alarm] = []
+        """Called with each threshold of a budget that a call has crossed; must neither block nor raise."""
+        self.spending = spending
         self._settings = settings
         self._environ = environ
         self._providers = providers
@@ -151,7 +168,11 @@ class Engine:
             cuts=await self.cuts(),
         )
         catalog, today = await self.catalog(), datetime.now(UTC).date()
-        return plan(request, complexity, catalog, _policy_settings(settings), today, self._steering(request))
+        steering, budgets = self._steering(request), await self.spending.applying_to(request)
+        return plan(request, complexity, catalog, _policy_settings(settings), today, steering, budgets)
+
+    async def _cheaper(self, decided: Plan) -> Plan:
+        return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings))
 
     async def cuts(self) -> tuple[float, float]:
         """The scores at which standard and complex begin: the fixed ones, or those that give
@@ -207,7 +228,8 @@ class Engine:
             call = Call(decided, flight)
             flight.calls.append(call)
             return call
-        flight = Flight(key, Journal(streaming=watched or self._may_outlast_its_wait(first)))
+        journal = Journal(streaming=watched or self._may_outlast_its_wait(first))
+        flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets))
         call = Call(decided, flight)
         flight.calls.append(call)
         if key:
@@ -246,11 +268,16 @@ class Engine:
         """The upstream work of one flight, from take-off until its calls are written down."""
         payer = flight.calls[0]
         outcome: Served | TierwiseError | None = None
+
+        async def serve(decided: Plan) -> Served:
+            def find_answer(candidate: Candidate) -> Awaitable[CachedAnswer | None]:
+                return self._find_answer(decided, candidate)
+
+            return await self._router.serve(decided, flight.journal, find_answer, flight.tab.admit)
+
         try:
             with flight.scope:
-                outcome = await self._router.serve(
-                    payer.plan, flight.journal, lambda candidate: self._find_answer(payer.plan, candidate)
-                )
+                outcome = await flight.tab.serve(payer.plan, serve, self._cheaper)
         except TierwiseError as error:
             outcome = error
         except Exception:  # noqa: BLE001  the last line of defence: one broken call must not end the server
@@ -271,12 +298,30 @@ class Engine:
             await self._record(call_record(call, None, ()), None)
             call.finish(None)
         for place, call in enumerate(calls):
-            attempts = flight.journal.attempts if place == 0 else []
-            record = call_record(call, outcome, attempts)
-            warning = await self._record(record, self._answer_to_keep(call, outcome, place))
+            if place == 0:
+                record = call_record(call, outcome, flight.journal.attempts, flight.tab.id)
+            else:
+                record = call_record(call, outcome, ())
+            written = await self._record(record, self._answer_to_keep(call, outcome, place))
+            warning = await self._warning(record, call.plan, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
-            if isinstance(outcome, Served) and warning is None and self._settings.tracking:
+            if isinstance(outcome, Served) and isinstance(written, Committed) and self._settings.tracking:
                 await self._note_behaviour(call, outcome)
+
+    async def _warning(self, record: CallRecord, decided: Plan, written: Committed | str) -> str | None:
+        """What the receipt has to say of trouble with the ledger, or of the call's budgets."""
+        if isinstance(written, str):
+            return written
+        try:
+            alerts = await self.spending.alerts(written.crossed)
+            overrun = await self.spending.overrun(decided.budgets) if record.cost_nano_usd != 0 else []
+        except StorageError as error:
+            return f"The budgets cannot be read: {error}"
+        for alert in alerts:
+            _log.warning("%s", alert.message)
+            for alarm in self.alarms:
+                alarm(alert)
+        return " ".join(dict.fromkeys([*(alert.message for alert in alerts), *overrun])) or None
 
     async def _note_behaviour(self, call: Call, served: Served) -> None:
         """What the call says of answers: of its own, and of the one that its caller was not content with."""
@@ -300,11 +345,12 @@ class Engine:
         digest = answer_digest(self.store.digest_key, call.plan, outcome.candidate)
         return cached_answer(digest, outcome, _now(), ttl)
 
-    async def _record(self, record: CallRecord, answer: CachedAnswer | None) -> str | None:
+    async def _record(self, record: CallRecord, answer: CachedAnswer | None) -> Committed | str:
         """Commit; a call that was answered is not failed for it, so trouble comes back as a warning."""
+        committed = Committed()
         try:
             if self._settings.tracking:
-                await self.store.record(record, answer)
+                committed = await self.store.record(record, answer)
             elif answer is not None:
                 await self.store.keep_answer(answer)
             for listener in self.listeners:
@@ -315,7 +361,7 @@ class Engine:
         except Exception:  # noqa: BLE001  the answer is paid for, and other callers wait for theirs
             _log.exception("Call %s was not written down in full", record.call_id)
             return "tierwise itself failed while it wrote this call down; its log on stderr says how."
-        return None
+        return committed
 
     async def _find_answer(self, decided: Plan, candidate: Candidate) -> CachedAnswer | None:
         if self._settings.cache_ttl_ms is None or not decided.request.use_cache:

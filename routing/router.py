@@ -13,6 +13,7 @@ from tierwise.routing.cascade import judge_messages, judge_rejects, weakness
 from tierwise.routing.catalog import Model
 from tierwise.routing.errors import (
     AllCandidatesFailed,
+    BudgetExceeded,
     ContextWindowExceeded,
     DeadlineExceeded,
     RateLimited,
@@ -52,6 +53,8 @@ class Journal:
     attempts: list[AttemptRecord] = field(default_factory=list[AttemptRecord])
     pieces: list[str] = field(default_factory=list[str])
     """The text that the attempt under way has written."""
+    started: float = field(default_factory=time.monotonic)
+    """When the call's deadline began to run."""
 
     @property
     def text(self) -> str:
@@ -68,10 +71,15 @@ class Served:
     from_cache: CachedAnswer | None = None
     escalated: str | None = None
     """What was wrong with a cheaper model's answer, in a cascade."""
+    downgraded: str | None = None
+    """Why a cheaper model than those of the plan served."""
 
 
 FindAnswer = Callable[[Candidate], Awaitable[CachedAnswer | None]]
 """Looks the candidate's answer up in the cache."""
+
+Admit = Callable[[Candidate, tuple[Message, ...]], Awaitable[None]]
+"""Lets an attempt be made that sends these messages, or raises `BudgetExceeded`."""
 
 
 class Router:
@@ -89,23 +97,32 @@ class Router:
         self._settings = settings
         self._cascade = cascade
 
-    async def serve(self, plan: Plan, journal: Journal, find_answer: FindAnswer) -> Served:
+    async def serve(self, plan: Plan, journal: Journal, find_answer: FindAnswer, admit: Admit) -> Served:
         """The first answer that a candidate of `plan` gives.
 
-        Each attempt is appended to `journal` with what it cost, also when it fails or is cancelled.
+        Each attempt is let in by `admit`, and appended to `journal` with what it cost, also when it
+        fails or is cancelled.
 
         Raises:
             NoCandidate: the plan has none.
+            BudgetExceeded: `admit` did not let the next attempt in, and there is no answer yet.
             RequestRejected: a provider says that the request itself is wrong.
             AllCandidatesFailed: each was tried; the message says how each failed.
             DeadlineExceeded: time ran out first.
         """
-        run = _Run(plan, journal, self._settings.deadline)
+        run = _Run(plan, journal, admit, self._settings.deadline)
         weak: Served | None = None
         candidate: Candidate | None = plan.first
         while candidate is not None:
-            answer = await find_answer(candidate)
-            served = _from_cache(candidate, answer) if answer else await self._try_candidate(run, candidate)
+            try:
+                answer = await find_answer(candidate)
+                served = (
+                    _from_cache(candidate, answer) if answer else await self._try_candidate(run, candidate)
+                )
+            except BudgetExceeded:
+                if weak is None:
+                    raise
+                return weak
             if served is None:
                 candidate = run.next_after(candidate)
                 continue
@@ -134,7 +151,7 @@ class Router:
         question = judge_messages(run.plan.request.prompt, answer)
         try:
             verdict = await self._attempt(run, judge, question)
-        except UpstreamError as error:
+        except (UpstreamError, BudgetExceeded) as error:
             _log.warning("The judge model %s failed, so the answer passes: %s", judge.model.id, error)
             return None
         return f"{judge.model.id} judged it not good enough" if judge_rejects(verdict.content) else None
@@ -174,6 +191,7 @@ class Router:
         messages = question or run.plan.request.messages
         provider = self._provider_of(candidate.model)
         await provider.ready()
+        await run.admit(candidate, messages)
         timeout = min(self._settings.attempt_timeout, run.time_left())
         call = self._upstream_call(run.plan, candidate, messages, timeout)
         record = _Recorder(run, candidate, messages)
@@ -215,12 +233,13 @@ class Router:
 class _Run:
     """The state of one `serve`."""
 
-    def __init__(self, plan: Plan, journal: Journal, seconds: float) -> None:
+    def __init__(self, plan: Plan, journal: Journal, admit: Admit, seconds: float) -> None:
         self.plan = plan
         self.journal = journal
+        self.admit = admit
         self.failures: list[tuple[Candidate, UpstreamError]] = []
         self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
+        self._deadline = journal.started + seconds
 
     def time_left(self) -> float:
         """Seconds until the deadline.
@@ -267,7 +286,8 @@ class _Recorder:
         self._start = time.perf_counter()
 
     def answered(self, completion: Completion) -> None:
-        self._append("ok", completion.usage)
+        usage = completion.usage
+        self._append("ok", self._bounded(usage) if usage.estimated else usage)
 
     def failed(self, error: UpstreamError) -> None:
         """A provider charges for what it wrote before it broke, and for work that outlasted our wait;
@@ -280,11 +300,16 @@ class _Recorder:
         self._append("cancelled", self._estimate())
 
     def _estimate(self) -> Usage:
-        return Usage(
+        usage = Usage(
             input_tokens=estimate_prompt_tokens(self._messages),
             output_tokens=estimate_tokens(self._run.journal.text),
             estimated=True,
         )
+        return self._bounded(usage)
+
+    def _bounded(self, usage: Usage) -> Usage:
+        """Our own count, which may not pass what the model could write: no more is reserved."""
+        return replace(usage, output_tokens=min(usage.output_tokens, self._candidate.max_tokens))
 
     def _append(self, outcome: str, usage: Usage, error: str | None = None) -> None:
         model = self._candidate.model

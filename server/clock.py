@@ -1,26 +1,10 @@
-"""The user's days: when they begin and end in the time zone that the settings name."""
+"""The user's last days."""
 
-from datetime import date, datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo
+from datetime import timedelta, tzinfo
 
+from tierwise.routing.clock import start_of, today, zone
 
-def zone(name: str | None) -> tzinfo:
-    """The zone of that IANA name; None is the machine's."""
-    if name is not None:
-        return ZoneInfo(name)
-    from tzlocal import get_localzone
-
-    return get_localzone()
-
-
-def today(time_zone: tzinfo) -> date:
-    """The date that it is now in `time_zone`."""
-    return datetime.now(time_zone).date()
-
-
-def start_of(day: date, time_zone: tzinfo) -> int:
-    """When `day` begins in `time_zone`, in epoch ms; days of 23 or 25 hours come out right."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=time_zone).timestamp() * 1000)
+__all__ = ["last_days", "start_of", "today", "zone"]
 
 
 def last_days(days: int, time_zone: tzinfo) -> tuple[int, int]:

@@ -7,7 +7,9 @@ from typing import TypeVar, TypeVarTuple
 
 import anyio
 
+from tierwise.routing.clock import zone
 from tierwise.routing.engine import Engine, EngineSettings, open_engine
+from tierwise.routing.spending import budget_of
 from tierwise.server.settings import Settings, database_path
 from tierwise.storage.sqlite.store import open_store
 
@@ -52,6 +54,8 @@ def engine_settings(settings: Settings) -> EngineSettings:
         local=settings.local,
         cache_ttl_ms=settings.caching.ttl_seconds * 1000 if settings.caching.enabled else None,
         tracking=settings.usage_tracking.enabled,
+        budgets=tuple(budget_of(budget) for budget in settings.budgets),
+        time_zone=zone(settings.usage_tracking.time_zone),
         answer_within=settings.server.answer_within,
     )
 

@@ -3,9 +3,10 @@
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from tierwise.routing.settings import (
+    BudgetSettings,
     DefaultSettings,
     LiteLLMSettings,
     LocalSettings,
@@ -103,6 +104,22 @@ class ServerSettings(Section):
     ] = "WARNING"
     allowed_hosts: Names = ()
     """Values of the `Host` header to answer to beside the loopback names."""
+    toolset: Literal["default", "full"] = "default"
+    """The tools to offer: those that most agents need, or all."""
+
+
+def _distinct(budgets: tuple[BudgetSettings, ...]) -> tuple[BudgetSettings, ...]:
+    names = [budget.name for budget in budgets]
+    if len(set(names)) < len(names):
+        raise ValueError("two budgets have the same name; give each one of its own")
+    return budgets
+
+
+def _tracked(budgets: tuple[BudgetSettings, ...], info: ValidationInfo) -> tuple[BudgetSettings, ...]:
+    usage = info.data.get("usage_tracking")
+    if budgets and isinstance(usage, UsageSettings) and not usage.enabled:
+        raise ValueError("nothing can be charged to them while usage_tracking.enabled is false")
+    return budgets
 
 
 class Settings(Section):
@@ -114,6 +131,9 @@ class Settings(Section):
     reliability: ReliabilitySettings = ReliabilitySettings()
     local: LocalSettings = LocalSettings()
     server: ServerSettings = ServerSettings()
+    budgets: Annotated[tuple[BudgetSettings, ...], AfterValidator(_distinct), AfterValidator(_tracked)] = ()
+    """Put into the store at every start. Taking one out of the settings does not remove it from there:
+    `tierwise budget remove` does."""
     data_dir: Annotated[Path, AfterValidator(_full_path)] | None = None
     """The only folder that is written to; None is the user's data folder."""
 
