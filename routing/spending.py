@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 
 from tierwise.routing.clock import period_end, period_start
-from tierwise.routing.errors import BudgetExceeded
+from tierwise.routing.errors import BudgetExceeded, InvalidRequest
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.pricing import most_cost, nano_usd, usd
 from tierwise.routing.request import ChatRequest, Message
@@ -74,7 +74,13 @@ class Spending:
         self._stale_at = 0.0
 
     async def set_budget(self, budget: Budget) -> None:
-        """Add `budget`, or put it in place of the one of that name; what was spent in its period counts."""
+        """Add `budget`, or put it in place of the one of that name; what was spent in its period counts.
+
+        Raises:
+            InvalidRequest: calls are not recorded, so nothing could be charged to it.
+        """
+        if not self._tracking:
+            raise InvalidRequest("Budgets need the ledger: set usage_tracking.enabled to true.")
         start = period_start(budget.period, _now(), self.time_zone)
         await self._store.set_budget(budget, period_start=start)
         self._stale_at = 0.0
@@ -86,7 +92,7 @@ class Spending:
 
     async def adopt(self, budgets: tuple[Budget, ...]) -> None:
         """Put the budgets of the settings into the store; those that are there stay untouched."""
-        if budgets:
+        if budgets and self._tracking:
             known = await self._store.budgets()
             for budget in budgets:
                 if budget not in known:

@@ -7,7 +7,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
 from pydantic import BaseModel, TypeAdapter
 
-from tierwise.server import usage
+from tierwise.server import budgets, usage
 from tierwise.server.tools.analysis import RoutingRule, routing_rules
 from tierwise.server.tools.base import ToolContext
 from tierwise.server.tools.models import model_list
@@ -57,7 +57,8 @@ TEMPLATES = [
         title="Usage over days",
         description="Calls, tokens, cost and savings of the last days, such as usage://summary/30",
         mime_type=_MIME_TYPE,
-    )
+    ),
+    budgets.TEMPLATE,
 ]
 
 
@@ -84,6 +85,8 @@ async def read(context: ToolContext, uri: str) -> TextResourceContents:
         text = _json(
             await usage.usage_summary(context.engine.store, days, context.settings.usage_tracking.time_zone)
         )
+    elif uri.startswith(budgets.PREFIX):
+        text = await budgets.read_budgets(context.engine.store, context.engine.spending, uri)
     else:
         known = ", ".join([*FIXED, *(template.uri_template for template in TEMPLATES)])
         raise MCPError(
