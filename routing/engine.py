@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from pathlib import Path
 
 import anyio
 import anyio.abc
@@ -44,6 +45,7 @@ from tierwise.storage.errors import StorageError, TierwiseError
 from tierwise.storage.outcomes import OutcomeRecord, OutcomeSource, Verdict
 from tierwise.storage.ports import Store
 from tierwise.storage.records import CachedAnswer, CallRecord
+from tierwise.storage.spool import Spool, never_storable
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +80,8 @@ class EngineSettings:
     """Write calls into the ledger."""
     budgets: tuple[Budget, ...] = ()
     """Put into the store when the engine opens."""
+    spool: Path | None = None
+    """The folder for calls that cannot be written down yet."""
     time_zone: tzinfo = UTC
     """In which the periods of budgets begin."""
     answer_within: float = 50.0
@@ -101,6 +105,7 @@ async def open_engine(
     async with Providers(settings.local) as providers, anyio.create_task_group() as tasks:
         engine = Engine(settings, store, environ, providers, spending, tasks)
         tasks.start_soon(engine.purge_regularly)
+        tasks.start_soon(engine.replay)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -123,6 +128,7 @@ class Engine:
         self.alarms: list[Alarm] = []
         """Called with each threshold of a budget that a call has crossed; must neither block nor raise."""
         self.spending = spending
+        self._spool = Spool(settings.spool)
         self._settings = settings
         self._environ = environ
         self._providers = providers
@@ -318,9 +324,7 @@ class Engine:
         except StorageError as error:
             return f"The budgets cannot be read: {error}"
         for alert in alerts:
-            _log.warning("%s", alert.message)
-            for alarm in self.alarms:
-                alarm(alert)
+            self._raise_alarm(alert)
         return " ".join(dict.fromkeys([*(alert.message for alert in alerts), *overrun])) or None
 
     async def _note_behaviour(self, call: Call, served: Served) -> None:
@@ -357,11 +361,29 @@ class Engine:
                 listener(record)
         except StorageError as error:
             _log.error("Call %s is not in the ledger: %s", record.call_id, error)
-            return f"This call is not in the ledger: {error}"
+            if never_storable(error) or not self._settings.tracking:
+                return f"This call is not in the ledger: {error}"
+            await self._spool.keep(record)
+            return f"This call is not in the ledger yet, and will be written down later: {error}"
         except Exception:  # noqa: BLE001  the answer is paid for, and other callers wait for theirs
             _log.exception("Call %s was not written down in full", record.call_id)
             return "tierwise itself failed while it wrote this call down; its log on stderr says how."
+        if self._spool.waiting:
+            self._tasks.start_soon(self.replay)
         return committed
+
+    async def replay(self) -> None:
+        """Write the calls down that could not be written down before."""
+        try:
+            for alert in await self.spending.alerts(await self._spool.replay(self.store)):
+                self._raise_alarm(alert)
+        except StorageError as error:
+            _log.warning("Spooled calls still wait to be written down: %s", error)
+
+    def _raise_alarm(self, alert: Alert) -> None:
+        _log.warning("%s", alert.message)
+        for alarm in self.alarms:
+            alarm(alert)
 
     async def _find_answer(self, decided: Plan, candidate: Candidate) -> CachedAnswer | None:
         if self._settings.cache_ttl_ms is None or not decided.request.use_cache:

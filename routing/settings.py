@@ -34,10 +34,14 @@ def _variable_name(value: str) -> str:
     return value
 
 
+VariableName = Annotated[str, AfterValidator(_variable_name)]
+"""The name of an environment variable."""
+
+
 class ProviderSettings(Section):
     """How one provider is reached."""
 
-    api_key_env: Annotated[str, AfterValidator(_variable_name)] | None = None
+    api_key_env: VariableName | None = None
     """The environment variable that holds the key; by default the provider's usual one."""
     api_base: str | None = None
     """The provider's own endpoint, a LiteLLM proxy or any OpenAI-compatible server."""

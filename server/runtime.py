@@ -10,6 +10,7 @@ import anyio
 from tierwise.routing.clock import zone
 from tierwise.routing.engine import Engine, EngineSettings, open_engine
 from tierwise.routing.spending import budget_of
+from tierwise.server.alerts import open_alerts
 from tierwise.server.settings import Settings, database_path
 from tierwise.storage.sqlite.store import open_store
 
@@ -34,12 +35,15 @@ async def open_runtime(settings: Settings, environ: Mapping[str, str]) -> AsyncG
 
     Raises:
         StorageError: the database cannot be used.
+        ConfigurationError: what alerts need is not there.
     """
     cache_bytes = settings.caching.max_cache_size_mb * 1_000_000
     async with (
         open_store(database_path(settings), max_cache_bytes=cache_bytes) as store,
+        open_alerts(settings.alerts, environ) as send_alert,
         open_engine(engine_settings(settings), store, environ) as engine,
     ):
+        engine.alarms.append(send_alert)
         yield engine
 
 
@@ -55,6 +59,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
         cache_ttl_ms=settings.caching.ttl_seconds * 1000 if settings.caching.enabled else None,
         tracking=settings.usage_tracking.enabled,
         budgets=tuple(budget_of(budget) for budget in settings.budgets),
+        spool=database_path(settings).with_suffix(".spool"),
         time_zone=zone(settings.usage_tracking.time_zone),
         answer_within=settings.server.answer_within,
     )

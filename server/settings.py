@@ -15,6 +15,7 @@ from tierwise.routing.settings import (
     ReliabilitySettings,
     RoutingSettings,
     Section,
+    VariableName,
 )
 
 VARIABLE_PREFIX = "TIERWISE_"
@@ -108,6 +109,23 @@ class ServerSettings(Section):
     """The tools to offer: those that most agents need, or all."""
 
 
+def _http(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("it must be the address of a web server, beginning with https:// or http://")
+    return value
+
+
+class AlertSettings(Section):
+    """Whom to tell, beside the caller, when a budget's threshold is crossed."""
+
+    webhook: Annotated[str, AfterValidator(_http)] | None = None
+    """Gets a POST with JSON."""
+    webhook_secret_env: VariableName | None = None
+    """The environment variable with the secret that the POST is signed with."""
+    command: tuple[str, ...] = ()
+    """A program with its arguments, which gets the JSON on stdin; no shell is asked."""
+
+
 def _distinct(budgets: tuple[BudgetSettings, ...]) -> tuple[BudgetSettings, ...]:
     names = [budget.name for budget in budgets]
     if len(set(names)) < len(names):
@@ -134,6 +152,7 @@ class Settings(Section):
     budgets: Annotated[tuple[BudgetSettings, ...], AfterValidator(_distinct), AfterValidator(_tracked)] = ()
     """Put into the store at every start. Taking one out of the settings does not remove it from there:
     `tierwise budget remove` does."""
+    alerts: AlertSettings = AlertSettings()
     data_dir: Annotated[Path, AfterValidator(_full_path)] | None = None
     """The only folder that is written to; None is the user's data folder."""
 
