@@ -126,7 +126,11 @@ class Flight:
 
 
 FlightKey = tuple[
-    tuple[Message, ...], float | None, tuple[tuple[str, str, int, Tier], ...], tuple[Budget, ...]
+    tuple[Message, ...],
+    float | None,
+    tuple[tuple[str, str, int, Tier], ...],
+    tuple[Budget, ...],
+    float | None,
 ]
 
 
@@ -134,7 +138,8 @@ def flight_key(plan: Plan) -> FlightKey:
     """Equal for calls that send the same to the same models in the same order on the same budgets, and
     so may share."""
     candidates = tuple((it.model.provider, it.model.name, it.max_tokens, it.tier) for it in plan.candidates)
-    return plan.request.messages, plan.request.temperature, candidates, plan.budgets
+    request = plan.request
+    return request.messages, request.temperature, candidates, plan.budgets, request.max_cost_usd
 
 
 def answer_digest(key: bytes, plan: Plan, candidate: Candidate) -> bytes:

@@ -27,6 +27,7 @@ from tierwise.routing.complexity import analyze
 from tierwise.routing.feedback import RecentCalls
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
+from tierwise.routing.pricing import nano_usd
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.router import Journal, RetrySettings, Router, Served
@@ -235,7 +236,7 @@ class Engine:
             flight.calls.append(call)
             return call
         journal = Journal(streaming=watched or self._may_outlast_its_wait(first))
-        flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets))
+        flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets, _cap(request)))
         call = Call(decided, flight)
         flight.calls.append(call)
         if key:
@@ -414,6 +415,10 @@ def _retry_settings(settings: EngineSettings) -> RetrySettings:
         attempt_timeout=settings.litellm.timeout,
         deadline=settings.reliability.deadline,
     )
+
+
+def _cap(request: ChatRequest) -> int | None:
+    return None if request.max_cost_usd is None else nano_usd(request.max_cost_usd)
 
 
 def _now() -> int:

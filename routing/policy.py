@@ -16,7 +16,7 @@ from tierwise.routing.steering import Steering
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.storage.budgets import AtLimit, Budget
 
-_TYPICAL_OUTPUT_TOKENS = {Tier.SIMPLE: 150, Tier.STANDARD: 600, Tier.COMPLEX: 1500}
+TYPICAL_OUTPUT_TOKENS = {Tier.SIMPLE: 150, Tier.STANDARD: 600, Tier.COMPLEX: 1500}
 """What an answer of each tier tends to have; only for the estimate that people are shown."""
 
 
@@ -216,7 +216,7 @@ def _candidate(
         tier=tier,
         reason=why,
         max_tokens=max_tokens,
-        estimated_cost=cost_of(min(max_tokens, _TYPICAL_OUTPUT_TOKENS[tier])),
+        estimated_cost=cost_of(min(max_tokens, TYPICAL_OUTPUT_TOKENS[tier])),
         worst_cost=cost_of(max_tokens),
     )
 

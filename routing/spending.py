@@ -203,17 +203,28 @@ class Tab:
     spending: Spending
     journal: Journal
     budgets: tuple[Budget, ...]
+    cap: int | None = None
+    """The call's own limit, in nano-USD, which a plan keeps for each attempt but not for all together."""
     id: str = field(default_factory=lambda: secrets.token_hex(12))
 
     async def admit(self, candidate: Candidate, messages: tuple[Message, ...]) -> None:
         """Reserve the most that an attempt can cost, beside what the earlier ones did.
 
         Raises:
-            BudgetExceeded: a budget refuses.
+            BudgetExceeded: a budget refuses, or the call's own limit has no room for another attempt.
         """
+        spent = sum(attempt.cost_nano_usd or 0 for attempt in self.journal.attempts)
+        if spent and self.cap is not None and spent + (candidate.worst_cost or 0) > self.cap:
+            raise BudgetExceeded(
+                f"max_cost_usd has no room for a further attempt: {dollars(spent)} of {dollars(self.cap)} is"
+                f" spent, and {candidate.model.id} may cost up to {dollars(candidate.worst_cost or 0)}."
+                " Raise it, or ask for less with max_tokens.",
+                downgrade=False,
+            )
         if self.budgets:
-            spent = sum(attempt.cost_nano_usd or 0 for attempt in self.journal.attempts)
-            await self.spending.reserve(self.id, self.budgets, spent + _most(candidate, messages))
+            # Only budgets that warn get to see a model without a price.
+            amount = spent + (most(candidate, messages) or 0)
+            await self.spending.reserve(self.id, self.budgets, amount)
 
     async def serve(
         self,
@@ -267,10 +278,10 @@ def _applies(budget: Budget, request: ChatRequest) -> bool:
     return budget.scope is BudgetScope.OVERALL or getattr(request, budget.scope) == budget.scope_value
 
 
-def _most(candidate: Candidate, messages: tuple[Message, ...]) -> int:
-    """In nano-USD; 0 for a price that is unknown, which no budget admits but those that only warn."""
+def most(candidate: Candidate, messages: tuple[Message, ...]) -> int | None:
+    """The most that one attempt can cost, in nano-USD; None if the price is unknown."""
     price = candidate.model.price
-    return most_cost(most_prompt_tokens(messages), candidate.max_tokens, price) if price else 0
+    return most_cost(most_prompt_tokens(messages), candidate.max_tokens, price) if price else None
 
 
 def _now() -> int:

@@ -166,6 +166,15 @@ async def test_an_attempt_that_timed_out_is_charged_and_counts_against_the_next(
         assert await spent(bench) == (receipt.cost, 0)
 
 
+async def test_a_price_cap_holds_for_all_attempts_together(fake: FakeProvider, store: Store) -> None:
+    fake.next("standard", delay(PATIENCE))
+    impatient = litellm(fake, timeout=0.5)
+    async with running(fake, store, routing=only("fake/standard"), litellm=impatient) as bench:
+        refused = await bench.failure(prompt="one", max_tokens=MAX_TOKENS, max_cost_usd=0.00209)
+        assert str(refused).startswith("max_cost_usd has no room for a further attempt: $0.000")
+        assert bench.upstream == ["standard"]
+
+
 async def test_a_model_without_a_price_is_left_out_under_a_budget_that_refuses(
     fake: FakeProvider, store: Store
 ) -> None:
