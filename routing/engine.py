@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
+from tierwise.routing.books import Books
 from tierwise.routing.calls import (
     Call,
     Flight,
@@ -39,14 +40,13 @@ from tierwise.routing.settings import (
     ReliabilitySettings,
     RoutingSettings,
 )
-from tierwise.routing.spending import Alert, Spending, Tab
+from tierwise.routing.spending import Spending, Tab
 from tierwise.routing.steering import Steering, cuts_for_share, overridden
 from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import StorageError, TierwiseError
 from tierwise.storage.outcomes import OutcomeRecord, OutcomeSource, Verdict
 from tierwise.storage.ports import Store
-from tierwise.storage.records import CachedAnswer, CallRecord
-from tierwise.storage.spool import Spool, never_storable
+from tierwise.storage.records import CachedAnswer
 
 _log = logging.getLogger(__name__)
 
@@ -60,9 +60,6 @@ _SCORES_LIFETIME = 30.0
 """Seconds until they are read again."""
 _PURGE_INTERVAL = 600.0
 """Seconds between two clearings of expired answers."""
-
-Listener = Callable[[CallRecord], None]
-Alarm = Callable[[Alert], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +103,7 @@ async def open_engine(
     async with Providers(settings.local) as providers, anyio.create_task_group() as tasks:
         engine = Engine(settings, store, environ, providers, spending, tasks)
         tasks.start_soon(engine.purge_regularly)
-        tasks.start_soon(engine.replay)
+        tasks.start_soon(engine.catch_up)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -124,12 +121,12 @@ class Engine:
         tasks: anyio.abc.TaskGroup,
     ) -> None:
         self.store = store
-        self.listeners: list[Listener] = []
-        """Called with each record after it was committed."""
-        self.alarms: list[Alarm] = []
-        """Called with each threshold of a budget that a call has crossed; must neither block nor raise."""
         self.spending = spending
-        self._spool = Spool(settings.spool)
+        self._books = Books(store, spending, settings.spool, tasks, tracking=settings.tracking)
+        self.listeners = self._books.listeners
+        """Called with each record after it was committed."""
+        self.alarms = self._books.alarms
+        """Called with each threshold of a budget that a call has crossed; must neither block nor raise."""
         self._settings = settings
         self._environ = environ
         self._providers = providers
@@ -254,6 +251,10 @@ class Engine:
         """A call that was kept, done or not."""
         return self._running.get(call_id)
 
+    async def catch_up(self) -> None:
+        """Write the calls down that an earlier engine could not."""
+        await self._books.replay()
+
     async def purge_regularly(self) -> None:
         """Clear expired answers now, and again from time to time."""
         while True:
@@ -302,31 +303,18 @@ class Engine:
         """Write each call of the flight down, and hand out what it gave. The first call pays."""
         calls = flight.land()
         for call in flight.left:
-            await self._record(call_record(call, None, ()), None)
+            await self._books.record(call_record(call, None, ()), None)
             call.finish(None)
         for place, call in enumerate(calls):
             if place == 0:
                 record = call_record(call, outcome, flight.journal.attempts, flight.tab.id)
             else:
                 record = call_record(call, outcome, ())
-            written = await self._record(record, self._answer_to_keep(call, outcome, place))
-            warning = await self._warning(record, call.plan, written)
+            written = await self._books.record(record, self._answer_to_keep(call, outcome, place))
+            warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
             if isinstance(outcome, Served) and isinstance(written, Committed) and self._settings.tracking:
                 await self._note_behaviour(call, outcome)
-
-    async def _warning(self, record: CallRecord, decided: Plan, written: Committed | str) -> str | None:
-        """What the receipt has to say of trouble with the ledger, or of the call's budgets."""
-        if isinstance(written, str):
-            return written
-        try:
-            alerts = await self.spending.alerts(written.crossed)
-            overrun = await self.spending.overrun(decided.budgets) if record.cost_nano_usd != 0 else []
-        except StorageError as error:
-            return f"The budgets cannot be read: {error}"
-        for alert in alerts:
-            self._raise_alarm(alert)
-        return " ".join(dict.fromkeys([*(alert.message for alert in alerts), *overrun])) or None
 
     async def _note_behaviour(self, call: Call, served: Served) -> None:
         """What the call says of answers: of its own, and of the one that its caller was not content with."""
@@ -349,42 +337,6 @@ class Engine:
             return None
         digest = answer_digest(self.store.digest_key, call.plan, outcome.candidate)
         return cached_answer(digest, outcome, _now(), ttl)
-
-    async def _record(self, record: CallRecord, answer: CachedAnswer | None) -> Committed | str:
-        """Commit; a call that was answered is not failed for it, so trouble comes back as a warning."""
-        committed = Committed()
-        try:
-            if self._settings.tracking:
-                committed = await self.store.record(record, answer)
-            elif answer is not None:
-                await self.store.keep_answer(answer)
-            for listener in self.listeners:
-                listener(record)
-        except StorageError as error:
-            _log.error("Call %s is not in the ledger: %s", record.call_id, error)
-            if never_storable(error) or not self._settings.tracking:
-                return f"This call is not in the ledger: {error}"
-            await self._spool.keep(record)
-            return f"This call is not in the ledger yet, and will be written down later: {error}"
-        except Exception:  # noqa: BLE001  the answer is paid for, and other callers wait for theirs
-            _log.exception("Call %s was not written down in full", record.call_id)
-            return "tierwise itself failed while it wrote this call down; its log on stderr says how."
-        if self._spool.waiting:
-            self._tasks.start_soon(self.replay)
-        return committed
-
-    async def replay(self) -> None:
-        """Write the calls down that could not be written down before."""
-        try:
-            for alert in await self.spending.alerts(await self._spool.replay(self.store)):
-                self._raise_alarm(alert)
-        except StorageError as error:
-            _log.warning("Spooled calls still wait to be written down: %s", error)
-
-    def _raise_alarm(self, alert: Alert) -> None:
-        _log.warning("%s", alert.message)
-        for alarm in self.alarms:
-            alarm(alert)
 
     async def _find_answer(self, decided: Plan, candidate: Candidate) -> CachedAnswer | None:
         if self._settings.cache_ttl_ms is None or not decided.request.use_cache:
