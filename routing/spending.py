@@ -212,6 +212,7 @@ class Tab:
 
         Raises:
             BudgetExceeded: a budget refuses, or the call's own limit has no room for another attempt.
+            StorageError: it cannot be said whether a budget would refuse.
         """
         spent = sum(attempt.cost_nano_usd or 0 for attempt in self.journal.attempts)
         if spent and self.cap is not None and spent + (candidate.worst_cost or 0) > self.cap:
@@ -224,7 +225,12 @@ class Tab:
         if self.budgets:
             # Only budgets that warn get to see a model without a price.
             amount = spent + (most(candidate, messages) or 0)
-            await self.spending.reserve(self.id, self.budgets, amount)
+            try:
+                await self.spending.reserve(self.id, self.budgets, amount)
+            except StorageError as error:
+                if any(budget.at_limit is not AtLimit.WARN for budget in self.budgets):
+                    raise
+                _log.warning("A call goes on though its budgets cannot be looked into: %s", error)
 
     async def serve(
         self,

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import anyio
+import pytest
 
 from tests.fake_provider import FakeProvider, ok
 from tests.routing.bench import MARKS, PATIENCE, Bench, running
-from tierwise.storage.budgets import Budget, BudgetPeriod, Committed
+from tierwise.storage.budgets import AtLimit, Budget, BudgetPeriod, Committed, Refusal, Reservation
 from tierwise.storage.errors import DatabaseFull
 from tierwise.storage.ports import Store
 from tierwise.storage.records import CachedAnswer, CallRecord
@@ -71,3 +72,21 @@ async def test_the_next_engine_writes_down_what_the_last_one_could_not(
         await ask_in_vain(bench)
     async with running(fake, store, spool=tmp_path / "spool"):
         assert await calls(store, 1) == COST
+
+
+class Unwritable(Filling):
+    async def reserve(self, reservation: Reservation, *, now: int) -> tuple[Refusal, ...]:
+        raise DatabaseFull("The disk is full.")
+
+
+@pytest.mark.parametrize("at_limit", list(AtLimit))
+async def test_while_nothing_can_be_reserved_only_budgets_that_warn_let_calls_go_on(
+    fake: FakeProvider, store: Store, at_limit: AtLimit
+) -> None:
+    limit = Budget(name="all", period=BudgetPeriod.DAY, limit_nano_usd=10**9, at_limit=at_limit)
+    async with running(fake, Unwritable(store), budgets=(limit,)) as bench:
+        if at_limit is AtLimit.WARN:
+            assert (await bench.ask()).content
+        else:
+            assert str(await bench.failure()) == "The disk is full."
+            assert bench.upstream == []
