@@ -13,6 +13,8 @@ from tierwise.routing import pricing
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.request import Message, Tier
 from tierwise.routing.router import Journal, Served
+from tierwise.routing.spending import Tab
+from tierwise.storage.budgets import Budget
 from tierwise.storage.errors import TierwiseError
 from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
 
@@ -103,6 +105,7 @@ class Flight:
     key: "FlightKey | None"
     """What identical calls join by; None if none may."""
     journal: Journal
+    tab: Tab
     calls: list[Call] = field(default_factory=list[Call])
     left: list[Call] = field(default_factory=list[Call])
     """Calls that were given up while others still waited."""
@@ -123,13 +126,21 @@ class Flight:
         return calls
 
 
-FlightKey = tuple[tuple[Message, ...], float | None, tuple[tuple[str, str, int, Tier], ...]]
+FlightKey = tuple[
+    tuple[Message, ...],
+    float | None,
+    tuple[tuple[str, str, int, Tier], ...],
+    tuple[Budget, ...],
+    float | None,
+]
 
 
 def flight_key(plan: Plan) -> FlightKey:
-    """Equal for calls that send the same to the same models in the same order, and so may share."""
+    """Equal for calls that send the same to the same models in the same order on the same budgets, and
+    so may share."""
     candidates = tuple((it.model.provider, it.model.name, it.max_tokens, it.tier) for it in plan.candidates)
-    return plan.request.messages, plan.request.temperature, candidates
+    request = plan.request
+    return request.messages, request.temperature, candidates, plan.budgets, request.max_cost_usd
 
 
 def call_digest(
@@ -151,7 +162,10 @@ def call_digest(
 
 
 def call_record(
-    call: Call, outcome: Served | TierwiseError | None, attempts: Sequence[AttemptRecord]
+    call: Call,
+    outcome: Served | TierwiseError | None,
+    attempts: Sequence[AttemptRecord],
+    reservation: str | None = None,
 ) -> CallRecord:
     """The ledger's row for a call that ended with `outcome` (None: cancelled)."""
     served = outcome if isinstance(outcome, Served) else None
@@ -164,6 +178,8 @@ def call_record(
         started_at=call.started_at,
         latency_ms=call.latency_ms,
         operation=call.plan.request.operation,
+        tenant=call.plan.request.tenant,
+        agent=call.plan.request.agent,
         status=CallStatus.OK if served else CallStatus.FAILED if outcome else CallStatus.CANCELLED,
         error=type(outcome).__name__ if isinstance(outcome, TierwiseError) else None,
         tier=call.plan.tier,
@@ -176,6 +192,7 @@ def call_record(
         finish_reason=served.completion.finish_reason if served else None,
         metadata=call.plan.request.metadata,
         attempts=tuple(attempts),
+        reservation=reservation,
     )
 
 
@@ -206,6 +223,9 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
 
 
 def _why(plan: Plan, served: Served) -> str:
+    if served.downgraded is not None:
+        cheapest = f"{served.candidate.model.id} served, the cheapest that can"
+        return f"{plan.reason}; but {served.downgraded}, so {cheapest}"
     if served.escalated is not None and served.candidate != plan.first:
         return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:

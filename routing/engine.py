@@ -3,15 +3,18 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+from pathlib import Path
 
 import anyio
 import anyio.abc
 
 from tierwise.routing.answers import Answers
+from tierwise.routing.books import Books
 from tierwise.routing.calls import (
     Call,
     Flight,
@@ -25,7 +28,7 @@ from tierwise.routing.complexity import analyze
 from tierwise.routing.feedback import RecentCalls
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.models import Model
-from tierwise.routing.policy import Candidate, Plan, PolicySettings, plan
+from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.router import Journal, RetrySettings, Router, Served
@@ -37,11 +40,12 @@ from tierwise.routing.settings import (
     ReliabilitySettings,
     RoutingSettings,
 )
+from tierwise.routing.spending import Spending, Tab
 from tierwise.routing.steering import Steering, cuts_for_share, overridden
+from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import StorageError, TierwiseError
 from tierwise.storage.outcomes import OutcomeRecord, OutcomeSource, Verdict
 from tierwise.storage.ports import Store
-from tierwise.storage.records import CachedAnswer, CallRecord
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +59,6 @@ _SCORES_LIFETIME = 30.0
 """Seconds until they are read again."""
 _PURGE_INTERVAL = 600.0
 """Seconds between two clearings of expired answers."""
-
-Listener = Callable[[CallRecord], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,12 @@ class EngineSettings:
     """The least similarity of prompts that share an answer; None shares none."""
     tracking: bool = True
     """Write calls into the ledger."""
+    budgets: tuple[Budget, ...] = ()
+    """Put into the store when the engine opens."""
+    spool: Path | None = None
+    """The folder for calls that cannot be written down yet."""
+    time_zone: tzinfo = UTC
+    """In which the periods of budgets begin."""
     answer_within: float = 50.0
     """Seconds for which callers wait for an answer before they are told that it is still coming."""
 
@@ -89,10 +97,15 @@ async def open_engine(
 
     Raises:
         SemanticUnavailable: similar prompts are to share answers, but the extra is not installed.
+        StorageError: the budgets of the settings cannot be put into the store.
     """
+    hold = settings.reliability.deadline
+    spending = Spending(store, settings.time_zone, hold=hold, tracking=settings.tracking)
+    await spending.adopt(settings.budgets)
     async with Providers(settings.local) as providers, anyio.create_task_group() as tasks:
-        engine = Engine(settings, store, environ, providers, tasks)
+        engine = Engine(settings, store, environ, providers, spending, tasks)
         tasks.start_soon(engine.purge_regularly)
+        tasks.start_soon(engine.catch_up)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -106,11 +119,16 @@ class Engine:
         store: Store,
         environ: Mapping[str, str],
         providers: Providers,
+        spending: Spending,
         tasks: anyio.abc.TaskGroup,
     ) -> None:
         self.store = store
-        self.listeners: list[Listener] = []
+        self.spending = spending
+        self._books = Books(store, spending, settings.spool, tasks, tracking=settings.tracking)
+        self.listeners = self._books.listeners
         """Called with each record after it was committed."""
+        self.alarms = self._books.alarms
+        """Called with each threshold of a budget that a call has crossed; must neither block nor raise."""
         self._settings = settings
         self._environ = environ
         self._providers = providers
@@ -165,7 +183,11 @@ class Engine:
             cuts=await self.cuts(),
         )
         catalog, today = await self.catalog(), datetime.now(UTC).date()
-        return plan(request, complexity, catalog, _policy_settings(settings), today, self._steering(request))
+        steering, budgets = self._steering(request), await self.spending.applying_to(request)
+        return plan(request, complexity, catalog, _policy_settings(settings), today, steering, budgets)
+
+    async def _cheaper(self, decided: Plan) -> Plan:
+        return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings))
 
     async def cuts(self) -> tuple[float, float]:
         """The scores at which standard and complex begin: the fixed ones, or those that give
@@ -219,7 +241,8 @@ class Engine:
         streaming = watched or self._may_outlast_its_wait(first, request)
         flight = self._flights.get(key) if key else None
         if flight is None or flight.scope.cancel_called or (watched and not flight.journal.streaming):
-            flight = Flight(key, Journal(streaming=streaming))
+            journal = Journal(streaming=streaming)
+            flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets))
             self._in_flight.add(flight)
             self._tasks.start_soon(self._fly, flight)
         call = Call(decided, flight)
@@ -243,6 +266,10 @@ class Engine:
         """A call that was kept, done or not."""
         return self._running.get(call_id)
 
+    async def catch_up(self) -> None:
+        """Write the calls down that an earlier engine could not."""
+        await self._books.replay()
+
     async def purge_regularly(self) -> None:
         """Clear expired answers now, and again from time to time."""
         while True:
@@ -263,11 +290,14 @@ class Engine:
         """The upstream work of one flight, from take-off until its calls are written down."""
         payer = flight.calls[0]
         outcome: Served | TierwiseError | None = None
+
+        async def serve(decided: Plan) -> Served:
+            find_answer = partial(self._answers.find, decided)
+            return await self._router.serve(decided, flight.journal, find_answer, flight.tab.admit)
+
         try:
             with flight.scope:
-                outcome = await self._router.serve(
-                    payer.plan, flight.journal, lambda candidate: self._answers.find(payer.plan, candidate)
-                )
+                outcome = await flight.tab.serve(payer.plan, serve, self._cheaper)
         except TierwiseError as error:
             outcome = error
         except Exception:  # noqa: BLE001  the last line of defence: one broken call must not end the server
@@ -286,17 +316,19 @@ class Engine:
         """Write each call of the flight down, and hand out what it gave. The first call pays."""
         calls = flight.land()
         for call in flight.left:
-            await self._record(call_record(call, None, ()), None)
+            await self._books.record(call_record(call, None, ()), None)
             call.finish(None)
         for place, call in enumerate(calls):
-            attempts = flight.journal.attempts if place == 0 else []
-            record = call_record(call, outcome, attempts)
+            pays = place == 0
+            attempts, reservation = (flight.journal.attempts, flight.tab.id) if pays else ([], None)
+            record = call_record(call, outcome, attempts, reservation)
             answer = None
-            if place == 0 and isinstance(outcome, Served):
+            if pays and isinstance(outcome, Served):
                 answer = await self._answers.entry(call.plan, outcome)
-            warning = await self._record(record, answer)
+            written = await self._books.record(record, answer)
+            warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
-            if isinstance(outcome, Served) and warning is None and self._settings.tracking:
+            if isinstance(outcome, Served) and isinstance(written, Committed) and self._settings.tracking:
                 await self._note_behaviour(call, outcome)
 
     async def _note_behaviour(self, call: Call, served: Served) -> None:
@@ -311,23 +343,6 @@ class Engine:
                 await self._learn(earlier, Verdict.TOO_WEAK, OutcomeSource.RETRIED)
         except StorageError as error:
             _log.warning("An outcome was not kept: %s", error)
-
-    async def _record(self, record: CallRecord, answer: CachedAnswer | None) -> str | None:
-        """Commit; a call that was answered is not failed for it, so trouble comes back as a warning."""
-        try:
-            if self._settings.tracking:
-                await self.store.record(record, answer)
-            elif answer is not None:
-                await self.store.keep_answer(answer)
-            for listener in self.listeners:
-                listener(record)
-        except StorageError as error:
-            _log.error("Call %s is not in the ledger: %s", record.call_id, error)
-            return f"This call is not in the ledger: {error}"
-        except Exception:  # noqa: BLE001  the answer is paid for, and other callers wait for theirs
-            _log.exception("Call %s was not written down in full", record.call_id)
-            return "tierwise itself failed while it wrote this call down; its log on stderr says how."
-        return None
 
 
 def _policy_settings(settings: EngineSettings) -> PolicySettings:

@@ -4,6 +4,7 @@ TierwiseError
 ├── StorageError …
 ├── InvalidRequest            the caller's arguments cannot be served as they are
 │   └── UnknownModel          no such alias, model or provider
+├── BudgetExceeded            a budget has no room for what the call may cost
 ├── NoCandidate               nothing is left to try: no key, too small a window, price cap …
 ├── DeadlineExceeded          the call's time ran out
 ├── AllCandidatesFailed       every candidate was tried and failed
@@ -34,6 +35,17 @@ class UnknownModel(InvalidRequest):
 
 class NoCandidate(TierwiseError):
     """No model is left that could serve the call; the message gives the reason for each."""
+
+
+class BudgetExceeded(TierwiseError):
+    """A budget has no room for what the call may cost; it says which one, and when it begins anew.
+
+    `downgrade` says that a cheaper model may be tried: every budget that refused asks for that.
+    """
+
+    def __init__(self, message: str, *, downgrade: bool) -> None:
+        super().__init__(message)
+        self.downgrade = downgrade
 
 
 class DeadlineExceeded(TierwiseError):

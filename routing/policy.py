@@ -16,8 +16,9 @@ from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.settings import Strategy
 from tierwise.routing.steering import Steering
 from tierwise.routing.tokens import estimate_prompt_tokens
+from tierwise.storage.budgets import AtLimit, Budget
 
-_TYPICAL_OUTPUT_TOKENS = {Tier.SIMPLE: 150, Tier.STANDARD: 600, Tier.COMPLEX: 1500}
+TYPICAL_OUTPUT_TOKENS = {Tier.SIMPLE: 150, Tier.STANDARD: 600, Tier.COMPLEX: 1500}
 """What an answer of each tier tends to have; only for the estimate that people are shown."""
 
 
@@ -67,6 +68,8 @@ class Plan:
     """An answer that is not good enough is followed by one of the next tier."""
     judge: Candidate | None = None
     """Asked in a cascade whether an answer will do."""
+    budgets: tuple[Budget, ...] = ()
+    """Those that the call is charged to."""
 
     @property
     def first(self) -> Candidate:
@@ -98,11 +101,13 @@ def plan(
     settings: PolicySettings,
     today: date,
     steering: Steering = _STRAIGHT,
+    budgets: tuple[Budget, ...] = (),
 ) -> Plan:
     """Decide which models may serve `request`, in the order in which they will be tried.
 
     The tier's own models come first, then those of higher tiers, then the fallback chain; lower
-    tiers only where the settings or a price cap of the request allow them. Pure: no I/O.
+    tiers only where the settings or a price cap of the request allow them. Pure: no I/O. `budgets` are
+    those that the call is charged to; whether they have room is seen when an attempt is about to be made.
 
     Raises:
         UnknownModel: the request names a model that does not exist.
@@ -116,7 +121,7 @@ def plan(
         if key in candidates or key in excluded:
             continue
         candidate = _candidate(model, served, why, request, prompt_tokens, settings)
-        obstacle = _obstacle(candidate, request, prompt_tokens)
+        obstacle = _obstacle(candidate, request, prompt_tokens, budgets)
         if obstacle is not None:
             excluded[key] = Exclusion(model, served, obstacle)
             continue
@@ -133,7 +138,21 @@ def plan(
         baseline=next(iter(catalog.tiers.get(Tier.COMPLEX, ())), None),
         cascade=cascade,
         judge=_judge(catalog, request, settings) if cascade else None,
+        budgets=budgets,
     )
+
+
+def cheapest_first(plan: Plan, catalog: Catalog, settings: PolicySettings) -> Plan:
+    """`plan` with all models of all tiers that can serve it, those first that cost the least at worst."""
+    request, prompt_tokens = plan.request, estimate_prompt_tokens(plan.request.messages)
+    known = [
+        _candidate(model, tiers[0], "the cheapest that can serve", request, prompt_tokens, settings)
+        for model, tiers in catalog.models()
+        if tiers and model.price
+    ]
+    able = [it for it in known if _obstacle(it, request, prompt_tokens, plan.budgets) is None]
+    by_cost = sorted(able, key=lambda candidate: candidate.worst_cost or 0)
+    return replace(plan, candidates=tuple(by_cost), cascade=False, judge=None)
 
 
 def _judge(catalog: Catalog, request: ChatRequest, settings: PolicySettings) -> Candidate | None:
@@ -204,7 +223,7 @@ def _candidate(
         reason=why,
         max_tokens=max_tokens,
         max_tokens_sent=max_tokens if known else None,
-        estimated_cost=cost_of(min(max_tokens, _TYPICAL_OUTPUT_TOKENS[tier])),
+        estimated_cost=cost_of(min(max_tokens, TYPICAL_OUTPUT_TOKENS[tier])),
         worst_cost=cost_of(max_tokens),
     )
 
@@ -219,13 +238,18 @@ def _room(model: Model, wanted: int, prompt_tokens: int) -> int:
     return min(limits)
 
 
-def _obstacle(candidate: Candidate, request: ChatRequest, prompt_tokens: int) -> str | None:
+def _obstacle(
+    candidate: Candidate, request: ChatRequest, prompt_tokens: int, budgets: tuple[Budget, ...]
+) -> str | None:
     """Why the candidate cannot serve, in a form that says what would help; None if it can."""
     model = candidate.model
     if not model.key_present:
         return f"no key: {model.key_variable} is not set{model.key_fault}"
     if model.context_window and prompt_tokens > model.context_window:
         return f"too small a window: about {prompt_tokens:,} tokens do not fit into {model.context_window:,}"
+    strict = next((budget for budget in budgets if budget.at_limit is not AtLimit.WARN), None)
+    if strict and model.price is None:
+        return f"{model.price_note}, so the budget {strict.name!r} cannot be kept"
     if request.max_cost_usd is None:
         return None
     if candidate.worst_cost is None:

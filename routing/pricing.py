@@ -60,6 +60,17 @@ def cost(usage: Usage, price: Price) -> int:
     return (pico + _PICO_PER_NANO // 2) // _PICO_PER_NANO
 
 
+def most_cost(input_tokens: int, output_tokens: int, price: Price) -> int:
+    """What no usage of at most so many tokens costs more than, however they are cached or reasoned with."""
+    brackets = (price.rates, *(rates for threshold, rates in price.above if input_tokens > threshold))
+    pico = max(
+        input_tokens * max(rates.input, rates.cache_read or 0, rates.cache_write or 0)
+        + output_tokens * max(rates.output, rates.reasoning or 0)
+        for rates in brackets
+    )
+    return -(-pico // _PICO_PER_NANO)
+
+
 def usd(nano_usd: int) -> float:
     """Nano-USD as the USD that people and JSON read."""
     return nano_usd / 1e9

@@ -47,6 +47,9 @@ class ChatRequest:
     use_cache: bool = True
     """False skips reading the cache; the fresh answer still replaces the entry."""
     operation: str = "chat"
+    tenant: str = ""
+    """On whose behalf; empty for nobody in particular. So is `agent`."""
+    agent: str = ""
     metadata: dict[str, str] = field(default_factory=dict[str, str])
     fallback_models: tuple[str, ...] | None = None
     """Replaces the ladder that would follow the first choice; None keeps it."""

@@ -12,6 +12,7 @@ from tierwise.routing import pricing
 from tierwise.routing.cascade import judge_messages, judge_rejects, weakness
 from tierwise.routing.errors import (
     AllCandidatesFailed,
+    BudgetExceeded,
     ContextWindowExceeded,
     DeadlineExceeded,
     RateLimited,
@@ -52,11 +53,18 @@ class Journal:
     attempts: list[AttemptRecord] = field(default_factory=list[AttemptRecord])
     pieces: list[str] = field(default_factory=list[str])
     """The text that the attempt under way has written."""
+    started: float = field(default_factory=time.monotonic)
+    """When the call's deadline began to run."""
 
     @property
     def text(self) -> str:
         """What there is of the answer."""
         return "".join(self.pieces)
+
+    @property
+    def cost(self) -> int:
+        """What the attempts have cost in nano-USD, as far as their prices are known."""
+        return sum(attempt.cost_nano_usd or 0 for attempt in self.attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +78,15 @@ class Served:
     """What was wrong with a cheaper model's answer, in a cascade."""
     similarity: float | None = None
     """Of the prompt that the cached answer was given to; None if it was this one."""
+    downgraded: str | None = None
+    """Why a cheaper model than those of the plan served."""
 
 
 FindAnswer = Callable[[Candidate], Awaitable[Served | None]]
 """Looks the candidate's answer up in the cache."""
+
+Admit = Callable[[Candidate, tuple[Message, ...]], Awaitable[None]]
+"""Lets an attempt be made that sends these messages, or raises `BudgetExceeded`."""
 
 
 class Router:
@@ -91,22 +104,29 @@ class Router:
         self._settings = settings
         self._cascade = cascade
 
-    async def serve(self, plan: Plan, journal: Journal, find_answer: FindAnswer) -> Served:
+    async def serve(self, plan: Plan, journal: Journal, find_answer: FindAnswer, admit: Admit) -> Served:
         """The first answer that a candidate of `plan` gives.
 
-        Each attempt is appended to `journal` with what it cost, also when it fails or is cancelled.
+        Each attempt is let in by `admit`, and appended to `journal` with what it cost, also when it
+        fails or is cancelled.
 
         Raises:
             NoCandidate: the plan has none.
+            BudgetExceeded: `admit` did not let the next attempt in, and there is no answer yet.
             RequestRejected: a provider says that the request itself is wrong.
             AllCandidatesFailed: each was tried; the message says how each failed.
             DeadlineExceeded: time ran out first.
         """
-        run = _Run(plan, journal, self._settings.deadline)
+        run = _Run(plan, journal, admit, self._settings.deadline)
         weak: Served | None = None
         candidate: Candidate | None = plan.first
         while candidate is not None:
-            served = await find_answer(candidate) or await self._try_candidate(run, candidate)
+            try:
+                served = await find_answer(candidate) or await self._try_candidate(run, candidate)
+            except BudgetExceeded:
+                if weak is None:
+                    raise
+                return weak
             if served is None:
                 candidate = run.next_after(candidate)
                 continue
@@ -135,7 +155,7 @@ class Router:
         question = judge_messages(run.plan.request.prompt, answer)
         try:
             verdict = await self._attempt(run, judge, question)
-        except UpstreamError as error:
+        except (UpstreamError, BudgetExceeded) as error:
             _log.warning("The judge model %s failed, so the answer passes: %s", judge.model.id, error)
             return None
         return f"{judge.model.id} judged it not good enough" if judge_rejects(verdict.content) else None
@@ -143,9 +163,6 @@ class Router:
     async def _try_candidate(self, run: "_Run", candidate: Candidate) -> Served | None:
         """One candidate with its retries; None when it is time for the next one."""
         for retries in range(self._settings.max_retries + 1):
-            if run.over_cap(candidate):
-                run.failures.append((candidate, UpstreamError("another attempt could pass max_cost_usd")))
-                return None
             try:
                 return Served(candidate=candidate, completion=await self._attempt(run, candidate))
             except RequestRejected:
@@ -178,6 +195,8 @@ class Router:
         messages = question or run.plan.request.messages
         provider = self._provider_of(candidate.model)
         await provider.ready()
+        run.keep_cap(candidate, messages)
+        await run.admit(candidate, messages)
         timeout = min(self._settings.attempt_timeout, run.time_left())
         call = self._upstream_call(run.plan, candidate, messages, timeout)
         record = _Recorder(run, candidate, messages)
@@ -219,12 +238,13 @@ class Router:
 class _Run:
     """The state of one `serve`."""
 
-    def __init__(self, plan: Plan, journal: Journal, seconds: float) -> None:
+    def __init__(self, plan: Plan, journal: Journal, admit: Admit, seconds: float) -> None:
         self.plan = plan
         self.journal = journal
+        self.admit = admit
         self.failures: list[tuple[Candidate, UpstreamError]] = []
         self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
+        self._deadline = journal.started + seconds
 
     def time_left(self) -> float:
         """Seconds until the deadline.
@@ -240,13 +260,23 @@ class _Run:
             )
         return left
 
-    def over_cap(self, candidate: Candidate) -> bool:
-        """Could one more attempt, after what the others have cost, pass the call's price cap?"""
-        cap = self.plan.request.max_cost_usd
-        if cap is None or not self.journal.attempts:
-            return False
-        spent = sum(attempt.cost_nano_usd or 0 for attempt in self.journal.attempts)
-        return spent + (candidate.worst_cost or 0) > pricing.nano_usd(cap)
+    def keep_cap(self, candidate: Candidate, messages: tuple[Message, ...]) -> None:
+        """The plan keeps `max_cost_usd` for each attempt; this keeps it for all of them together.
+
+        Raises:
+            UpstreamError: one more attempt could pass it, after what the others have cost. A cheaper
+                candidate may still do.
+        """
+        cap, price = self.plan.request.max_cost_usd, candidate.model.price
+        if cap is None or price is None or not self.journal.cost:
+            return
+        usage = Usage(input_tokens=estimate_prompt_tokens(messages), output_tokens=candidate.max_tokens)
+        spent, worst = self.journal.cost, pricing.cost(usage, price)
+        if spent + worst > pricing.nano_usd(cap):
+            raise UpstreamError(
+                f"max_cost_usd has no room for a further attempt: ${pricing.usd(spent):.6f} of ${cap:.6f} is"
+                f" spent, and it may cost up to ${pricing.usd(worst):.6f}. Raise it, or lower max_tokens"
+            )
 
     def stronger_than(self, candidate: Candidate) -> Candidate | None:
         """In a cascade, the first candidate of a higher tier."""
@@ -279,7 +309,8 @@ class _Recorder:
         self._start = time.perf_counter()
 
     def answered(self, completion: Completion) -> None:
-        self._append("ok", completion.usage)
+        usage = completion.usage
+        self._append("ok", self._bounded(usage) if usage.estimated else usage)
 
     def failed(self, error: UpstreamError) -> None:
         """A provider charges for what it wrote before it broke, and for work that outlasted our wait;
@@ -292,11 +323,16 @@ class _Recorder:
         self._append("cancelled", self._estimate())
 
     def _estimate(self) -> Usage:
-        return Usage(
+        usage = Usage(
             input_tokens=estimate_prompt_tokens(self._messages),
             output_tokens=estimate_tokens(self._run.journal.text),
             estimated=True,
         )
+        return self._bounded(usage)
+
+    def _bounded(self, usage: Usage) -> Usage:
+        """Our own count, which may not pass what the model could write: no more is reserved."""
+        return replace(usage, output_tokens=min(usage.output_tokens, self._candidate.max_tokens))
 
     def _append(self, outcome: str, usage: Usage) -> None:
         model = self._candidate.model

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tierwise.routing.request import Tier
+from tierwise.storage.budgets import AtLimit, BudgetPeriod, BudgetScope
 
 
 class Section(BaseModel):
@@ -34,6 +35,10 @@ def _variable_name(value: str) -> str:
     return value
 
 
+VariableName = Annotated[str, AfterValidator(_variable_name)]
+"""The name of an environment variable."""
+
+
 def _endpoint(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -46,7 +51,7 @@ def _endpoint(url: str) -> str:
 class ProviderSettings(Section):
     """How one provider is reached."""
 
-    api_key_env: Annotated[str, AfterValidator(_variable_name)] | None = None
+    api_key_env: VariableName | None = None
     """The environment variable that holds the key; by default the provider's usual one."""
     api_base: Annotated[str, AfterValidator(_endpoint)] | None = None
     """The provider's own endpoint, a LiteLLM proxy or any OpenAI-compatible server."""
@@ -242,3 +247,47 @@ class LocalSettings(Section):
     """Use the embedded demonstration model if it is installed."""
     embedded_model: str | None = None
     """A GGUF file to load in place of the packaged SmolLM2."""
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("must be one line of plain text")
+    return text
+
+
+def _ascending(percents: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(percents)))
+
+
+BudgetName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_one_line)]
+Percent = Annotated[int, Field(ge=1, le=1000)]
+
+
+class BudgetSettings(Section):
+    """What may be spent, by whom and how fast."""
+
+    name: BudgetName = Field(description="Of the budget; setting it again replaces it")
+    scope: BudgetScope = Field(default=BudgetScope.OVERALL, description="Whose calls it is for")
+    value: Annotated[str, Field(max_length=200), AfterValidator(_one_line)] = Field(
+        default="", description="The tenant, agent or operation"
+    )
+    period: BudgetPeriod = Field(description="Begins anew at local midnight, weeks on Monday")
+    limit_usd: float = Field(
+        ge=0, le=1e9, allow_inf_nan=False, description="Most that may be spent in a period"
+    )
+    thresholds: Annotated[tuple[Percent, ...], Field(max_length=20), AfterValidator(_ascending)] = Field(
+        default=(80, 90, 100), description="Percents of the limit to tell of"
+    )
+    at_limit: AtLimit = Field(
+        default=AtLimit.REFUSE, description="downgrade: the cheapest model that can serve takes over"
+    )
+
+    @model_validator(mode="after")
+    def _says_whose(self) -> "BudgetSettings":
+        if (self.scope is BudgetScope.OVERALL) == bool(self.value):
+            raise ValueError(
+                "an overall budget takes no `value`: set `scope` to tenant, agent or operation"
+                if self.value
+                else f"a budget for one {self.scope} needs a `value`: its name"
+            )
+        return self

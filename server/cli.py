@@ -92,6 +92,7 @@ def main(ctx: click.Context, config: Path | None, env_file: Path | None, data_di
 @click.option("--transport", type=click.Choice(["stdio", "http", "sse"]), default="stdio", show_default=True)
 @click.option("--host", help="Address to listen on (http and sse).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any free one.")
+@click.option("--toolset", type=click.Choice(["default", "full"]), help="Offer the usual tools, or all.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False))
 @click.pass_obj
 def serve(
@@ -99,6 +100,7 @@ def serve(
     transport: str = "stdio",
     host: str | None = None,
     port: int | None = None,
+    toolset: str | None = None,
     log_level: str | None = None,
 ) -> None:
     """Serve MCP over stdio, streamable HTTP (/mcp) or SSE (/sse)."""
@@ -108,11 +110,11 @@ def serve(
         wire = claim_standard_streams()  # before anything that might print is imported
         from tierwise.server.serving import run_stdio
 
-        run_stdio(wire, lambda: invocation.load(log_level=log_level))
+        run_stdio(wire, lambda: invocation.load(toolset=toolset, log_level=log_level))
         return
     from tierwise.server.serving import run_http
 
-    run_http(transport, *invocation.load(host=host, port=port, log_level=log_level))
+    run_http(transport, *invocation.load(host=host, port=port, toolset=toolset, log_level=log_level))
 
 
 @main.command()
@@ -133,6 +135,8 @@ def demo(invocation: Invocation, as_json: bool) -> None:
 @click.option("--temperature", type=click.FloatRange(0, 2))
 @click.option("--system", "system_prompt", help="Instructions to the model.")
 @click.option("--max-cost", "max_cost_usd", type=click.FloatRange(0), help="Worst-case cost in USD.")
+@click.option("--tenant", help="On whose behalf, for reports and budgets.")
+@click.option("--agent", help="Who asks, for reports and budgets.")
 @click.option("--no-cache", is_flag=True, help="Ask afresh, and replace the cached answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
 @click.pass_obj
@@ -242,6 +246,52 @@ def reset(invocation: Invocation) -> None:
     from tierwise.server.commands.learning import run_reset
 
     run_reset(invocation.load()[0])
+
+
+@main.group()
+def budget() -> None:
+    """Limit what may be spent."""
+
+
+@budget.command("set")
+@click.argument("name")
+@click.option("--limit", "limit_usd", type=click.FloatRange(0), required=True, help="USD in a period.")
+@click.option("--period", type=click.Choice(["day", "week", "month", "total"]), required=True)
+@click.option("--scope", type=click.Choice(["overall", "tenant", "agent", "operation"]), default="overall")
+@click.option("--value", default="", help="The tenant, agent or operation.")
+@click.option(
+    "--threshold", "thresholds", type=click.IntRange(1, 1000), multiple=True, help="Percent to tell of."
+)
+@click.option("--at-limit", type=click.Choice(["refuse", "downgrade", "warn"]), default="refuse")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def budget_set(invocation: Invocation, thresholds: tuple[int, ...], as_json: bool, **terms: Any) -> None:
+    """Set the budget NAME, or put it in place of the one of that name."""
+    from tierwise.server.commands.budget import run_set
+
+    told = {"thresholds": thresholds} if thresholds else {}
+    run_set(*invocation.load(), {**terms, **told}, as_json=as_json)
+
+
+@budget.command("list")
+@click.argument("scope", default="all")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def budget_list(invocation: Invocation, scope: str, as_json: bool) -> None:
+    """Show what is spent and left; SCOPE is all, overall, tenant, agent, operation or tenant:NAME."""
+    from tierwise.server.commands.budget import run_list
+
+    run_list(*invocation.load(), scope, as_json=as_json)
+
+
+@budget.command("remove")
+@click.argument("name")
+@click.pass_obj
+def budget_remove(invocation: Invocation, name: str) -> None:
+    """Remove the budget NAME."""
+    from tierwise.server.commands.budget import run_remove
+
+    run_remove(*invocation.load(), name)
 
 
 if __name__ == "__main__":

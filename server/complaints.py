@@ -148,7 +148,7 @@ def _fault(problem: ErrorDetails) -> str:
         return f" is not a known key; {_instead(problem['loc'], _dotted)}"
     if kind == "value_error":
         return f": {context['error']}"
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         return f" must be one of {context['expected']}"
     for limit, words in _LIMITS.items():
         if limit in context:

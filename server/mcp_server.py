@@ -18,7 +18,9 @@ from tierwise.server.settings import Settings
 from tierwise.server.subscriptions import UsageSubscriptions
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY
 from tierwise.server.tools.base import Tool, ToolContext
+from tierwise.server.tools.budgets import BUDGET_STATUS, SET_BUDGET
 from tierwise.server.tools.chat import CHAT, CHAT_RESULT
+from tierwise.server.tools.compare import COMPARE_MODELS, ESTIMATE_COST
 from tierwise.server.tools.feedback import RATE_ANSWER
 from tierwise.server.tools.models import LIST_MODELS
 from tierwise.server.tools.usage import TODAY_USAGE, USAGE_SUMMARY
@@ -30,6 +32,9 @@ TOOLS: dict[str, Tool[Any]] = {
     tool.name: tool
     for tool in (CHAT, CHAT_RESULT, ANALYZE_COMPLEXITY, USAGE_SUMMARY, TODAY_USAGE, LIST_MODELS, RATE_ANSWER)
 }
+
+FULL_TOOLS = TOOLS | {tool.name: tool for tool in (SET_BUDGET, BUDGET_STATUS, ESTIMATE_COST, COMPARE_MODELS)}
+"""What `server.toolset = "full"` offers."""
 
 _INSTRUCTIONS = (
     "Sends each prompt to the cheapest model that will answer it well. Use chat to ask, analyze_complexity"
@@ -98,9 +103,10 @@ class _Handlers:
         self._settings = settings
         self._load_ahead = load_ahead
         self._loading = False
+        self._tools = FULL_TOOLS if settings.server.toolset == "full" else TOOLS
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
-        tool = TOOLS.get(name)
+        tool = self._tools.get(name)
         return tool and tool.declaration.input_schema
 
     async def list_tools(
@@ -110,15 +116,17 @@ class _Handlers:
         if not self._loading:
             self._loading = True
             self._load_ahead()
-        return types.ListToolsResult(tools=[tool.declaration for tool in TOOLS.values()])
+        return types.ListToolsResult(tools=[tool.declaration for tool in self._tools.values()])
 
     async def call_tool(
         self, ctx: RequestContext, params: types.CallToolRequestParams
     ) -> types.CallToolResult:
-        tool = TOOLS.get(params.name)
+        tool = self._tools.get(params.name)
         if tool is None:
+            known = ", ".join(self._tools)
+            hidden = " It is in the full toolset: set server.toolset." if params.name in FULL_TOOLS else ""
             raise MCPError(
-                types.INVALID_PARAMS, f"There is no tool {params.name[:100]!r}. Known: {', '.join(TOOLS)}."
+                types.INVALID_PARAMS, f"There is no tool {params.name[:100]!r}. Known: {known}.{hidden}"
             )
         try:
             return await tool.call(self._context(ctx), params.arguments or {})

@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
 from pydantic import BaseModel, TypeAdapter
 
-from tierwise.server import usage
+from tierwise.routing.errors import InvalidRequest
+from tierwise.server import budgets, usage
 from tierwise.server.tools.analysis import RoutingRule, routing_rules
 from tierwise.server.tools.base import ToolContext
 from tierwise.server.tools.models import model_list
@@ -57,7 +59,8 @@ TEMPLATES = [
         title="Usage over days",
         description="Calls, tokens, cost and savings of the last days, such as usage://summary/30",
         mime_type=_MIME_TYPE,
-    )
+    ),
+    budgets.TEMPLATE,
 ]
 
 
@@ -80,6 +83,8 @@ async def read(context: ToolContext, uri: str) -> TextResourceContents:
     check_known(uri)
     if uri in FIXED:
         text = await FIXED[uri].read(context)
+    elif uri.startswith(budgets.PREFIX):
+        text = _json(await budgets.budget_list(context.engine.store, context.engine.spending, _scope(uri)))
     else:
         zone = context.settings.usage_tracking.time_zone
         text = _json(await usage.usage_summary(context.engine.store, _days(uri), zone))
@@ -93,9 +98,21 @@ def check_known(uri: str) -> None:
     if uri.startswith(SUMMARY_PREFIX):
         _days(uri)
         return
+    if uri.startswith(budgets.PREFIX):
+        _scope(uri)
+        return
     known = ", ".join([*FIXED, *(template.uri_template for template in TEMPLATES)])
     message = f"There is no resource {uri[:200]!r}. Known: {known}."
     raise MCPError(INVALID_PARAMS, message, data={"uri": uri[:200]})
+
+
+def _scope(uri: str) -> str:
+    scope = unquote(uri.removeprefix(budgets.PREFIX))
+    try:
+        budgets.check_scope(scope)
+    except InvalidRequest as error:
+        raise MCPError(INVALID_PARAMS, str(error), data={"uri": uri[:200]}) from None
+    return scope
 
 
 def _days(uri: str) -> int:

@@ -7,7 +7,10 @@ from typing import TypeVar, TypeVarTuple
 
 import anyio
 
+from tierwise.routing.clock import zone
 from tierwise.routing.engine import Engine, EngineSettings, open_engine
+from tierwise.routing.spending import budget_of
+from tierwise.server.alerts import open_alerts
 from tierwise.server.settings import Settings, database_path
 from tierwise.storage.ports import Store
 from tierwise.storage.sqlite.store import open_store
@@ -34,11 +37,14 @@ async def open_runtime(settings: Settings, environ: Mapping[str, str]) -> AsyncG
     Raises:
         StorageError: the database cannot be used.
         SemanticUnavailable: a setting needs the extra `semantic`, which is not installed.
+        ConfigurationError: what alerts need is not there.
     """
     async with (
         open_storage(settings) as store,
+        open_alerts(settings.alerts, environ) as send_alert,
         open_engine(engine_settings(settings), store, environ) as engine,
     ):
+        engine.alarms.append(send_alert)
         yield engine
 
 
@@ -64,6 +70,9 @@ def engine_settings(settings: Settings) -> EngineSettings:
         cache_ttl_ms=settings.caching.ttl_seconds * 1000 if settings.caching.enabled else None,
         semantic_threshold=semantic.threshold if semantic.enabled else None,
         tracking=settings.usage_tracking.enabled,
+        budgets=tuple(budget_of(budget) for budget in settings.budgets),
+        spool=database_path(settings).with_suffix(".spool"),
+        time_zone=zone(settings.usage_tracking.time_zone),
         answer_within=settings.server.answer_within,
     )
 

@@ -3,9 +3,10 @@
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from tierwise.routing.settings import (
+    BudgetSettings,
     DefaultSettings,
     LearningSettings,
     LiteLLMSettings,
@@ -15,6 +16,7 @@ from tierwise.routing.settings import (
     ReliabilitySettings,
     RoutingSettings,
     Section,
+    VariableName,
 )
 
 VARIABLE_PREFIX = "TIERWISE_"
@@ -73,6 +75,9 @@ class UsageSettings(Section):
     """Prices by model name; they win over litellm's."""
     time_zone: Annotated[str, AfterValidator(_time_zone)] | None = None
     """The IANA zone whose days the usage is counted by; None is the machine's."""
+    tenant: str = Field(default="", max_length=200)
+    """Whom calls are for that do not say; so with `agent`."""
+    agent: str = Field(default="", max_length=200)
 
 
 class SemanticSettings(Section):
@@ -113,6 +118,39 @@ class ServerSettings(Section):
     ] = "WARNING"
     allowed_hosts: Names = ()
     """Values of the `Host` header to answer to beside the loopback names."""
+    toolset: Literal["default", "full"] = "default"
+    """The tools to offer: those that most agents need, or all."""
+
+
+def _http(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("it must be the address of a web server, beginning with https:// or http://")
+    return value
+
+
+class AlertSettings(Section):
+    """Whom to tell, beside the caller, when a budget's threshold is crossed."""
+
+    webhook: Annotated[str, AfterValidator(_http)] | None = None
+    """Gets a POST with JSON."""
+    webhook_secret_env: VariableName | None = None
+    """The environment variable with the secret that the POST is signed with."""
+    command: tuple[str, ...] = ()
+    """A program with its arguments, which gets the JSON on stdin; no shell is asked."""
+
+
+def _distinct(budgets: tuple[BudgetSettings, ...]) -> tuple[BudgetSettings, ...]:
+    names = [budget.name for budget in budgets]
+    if len(set(names)) < len(names):
+        raise ValueError("two budgets have the same name; give each one of its own")
+    return budgets
+
+
+def _tracked(budgets: tuple[BudgetSettings, ...], info: ValidationInfo) -> tuple[BudgetSettings, ...]:
+    usage = info.data.get("usage_tracking")
+    if budgets and isinstance(usage, UsageSettings) and not usage.enabled:
+        raise ValueError("nothing can be charged to them while usage_tracking.enabled is false")
+    return budgets
 
 
 class Settings(Section):
@@ -125,6 +163,10 @@ class Settings(Section):
     learning: LearningSettings = LearningSettings()
     local: LocalSettings = LocalSettings()
     server: ServerSettings = ServerSettings()
+    budgets: Annotated[tuple[BudgetSettings, ...], AfterValidator(_distinct), AfterValidator(_tracked)] = ()
+    """Put into the store at every start. Taking one out of the settings does not remove it from there:
+    `tierwise budget remove` does."""
+    alerts: AlertSettings = AlertSettings()
     data_dir: Annotated[Path, AfterValidator(_full_path)] | None = None
     """The only folder that is written to; None is the user's data folder."""
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel
 
+from tierwise.routing.clock import today, zone
 from tierwise.routing.pricing import usd
-from tierwise.server.clock import last_days, today, zone
+from tierwise.server.clock import last_days
 from tierwise.storage.ports import Store
 from tierwise.storage.records import Dimension, UsageRow
 

@@ -55,10 +55,10 @@ class Ledger(ABC):
         replaced. Features are kept for the newest 10,000 calls, up to 1,024 bytes each; larger ones
         are not.
 
-        What was reserved under the `call_id`, expired or not, is settled: the call's cost, or if that
-        is unknown at least the amount reserved, is spent in each budget charged. Each threshold that
-        this crosses is told to this caller and to no other. A call without a reservation changes no
-        budget.
+        What was reserved under its `reservation`, or else under the `call_id`, expired or not, is settled:
+        the call's cost, or if that is unknown at least the amount reserved, is spent in each budget
+        charged. Each threshold that this crosses is told to this caller and to no other. A call without
+        a reservation changes no budget.
         """
 
     @abstractmethod

@@ -69,6 +69,8 @@ class CallRecord:
     finish_reason: str | None = None
     metadata: dict[str, str] = field(default_factory=dict[str, str])
     attempts: tuple[AttemptRecord, ...] = ()
+    reservation: str | None = None
+    """The id under which its worst case was reserved; None where that is `call_id`. Not kept."""
     features: bytes | None = None
     """What the router may learn from should an outcome come, opaque and without prompt text."""
 

@@ -32,7 +32,7 @@ def run_chat(
 async def _chat(settings: Settings, environ: Mapping[str, str], arguments: ChatArguments) -> ChatResult:
     async with open_runtime(settings, environ) as engine:
         with STDERR.status("Asking…"):
-            call = await engine.start(arguments.request())
+            call = await engine.start(arguments.request(settings.usage_tracking))
             await call.wait(None)
         return chat_result_of(call.receipt())
 

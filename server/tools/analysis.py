@@ -53,7 +53,13 @@ async def analyze_complexity(context: ToolContext, arguments: AnalyzeArguments) 
 
 async def analysis(context: ToolContext, arguments: AnalyzeArguments) -> Analysis:
     """The plan for the prompt, as programs read it."""
-    request = ChatRequest(prompt=arguments.prompt, history=messages(arguments.history))
+    usage = context.settings.usage_tracking
+    request = ChatRequest(
+        prompt=arguments.prompt,
+        history=messages(arguments.history),
+        tenant=usage.tenant,
+        agent=usage.agent,
+    )
     plan = await context.engine.plan(request)
     return Analysis(
         complexity_score=round(plan.complexity.score, 4),

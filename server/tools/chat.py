@@ -11,6 +11,7 @@ from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, Message, Tier
 from tierwise.routing.settings import Strategy
+from tierwise.server.settings import UsageSettings
 from tierwise.server.tools.base import (
     Answer,
     Arguments,
@@ -57,14 +58,14 @@ class ChatArguments(Arguments):
         None, description="Alias, model or provider/model; default: chosen by difficulty"
     )
     tier: Tier | None = Field(None, description="Overrides the judged difficulty")
-    max_tokens: Annotated[int, BeforeValidator(_no_boolean)] | None = Field(
-        None, ge=1, le=10_000_000, description="Longest answer"
-    )
+    max_tokens: Whole | None = Field(None, ge=1, le=10_000_000, description="Longest answer")
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, description="0 to 2")
     system_prompt: Text | None = Field(None, description="Instructions to the model")
     history: list[Turn] | None = Field(None, description="Earlier turns, oldest first")
     use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
     operation: Name = Field("chat", description="Label for usage reports")
+    tenant: Name | None = Field(None, description="On whose behalf; for reports and budgets")
+    agent: Name | None = Field(None, description="Who asks; for reports and budgets")
     metadata: Annotated[dict[str, Any], AfterValidator(_labels)] | None = Field(
         None, description="Labels kept with the ledger row", json_schema_extra={"additionalProperties": True}
     )
@@ -85,8 +86,8 @@ class ChatArguments(Arguments):
             raise ValueError("`model` and `tier` contradict each other: give one of them")
         return self
 
-    def request(self) -> ChatRequest:
-        """The same, as the engine takes it."""
+    def request(self, usage: UsageSettings) -> ChatRequest:
+        """The same, as the engine takes it; `usage` says who it is for where the caller does not."""
         return ChatRequest(
             prompt=self.prompt,
             history=messages(self.history),
@@ -97,6 +98,8 @@ class ChatArguments(Arguments):
             temperature=self.temperature,
             use_cache=self.use_cache,
             operation=self.operation,
+            tenant=usage.tenant if self.tenant is None else self.tenant,
+            agent=usage.agent if self.agent is None else self.agent,
             metadata=self.metadata or {},
             fallback_models=None if self.fallback_models is None else tuple(self.fallback_models),
             max_cost_usd=self.max_cost_usd,
@@ -149,7 +152,8 @@ class ChatResult(ChatStatus):
 
 async def chat(context: ToolContext, arguments: ChatArguments) -> Answer:
     """Answer the prompt, or hand back a `call_id` when the answer takes longer than the caller can wait."""
-    call = await context.engine.start(arguments.request(), watched=context.report_progress is not None)
+    request = arguments.request(context.settings.usage_tracking)
+    call = await context.engine.start(request, watched=context.report_progress is not None)
     try:
         return await _answer(context, call, context.settings.server.answer_within)
     finally:

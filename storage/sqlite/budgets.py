@@ -97,7 +97,8 @@ def reserve(connection: sqlite3.Connection, reservation: Reservation, now: int) 
 
 def settle(connection: sqlite3.Connection, call: CallRecord) -> tuple[Crossing, ...]:
     """Charge what `call` cost where it was reserved; returns the thresholds that this crosses."""
-    held = connection.execute(_HELD, storable((call.call_id,))).fetchall()
+    reserved_under = storable((call.reservation or call.call_id,))
+    held = connection.execute(_HELD, reserved_under).fetchall()
     crossed: list[Crossing] = []
     for budget, period_start, limit, thresholds, reserved, spent in held:
         cost = _cost(call, reserved)
@@ -109,7 +110,7 @@ def settle(connection: sqlite3.Connection, call: CallRecord) -> tuple[Crossing, 
             if spent * 100 < max(percent * limit, 1) <= (spent + cost) * 100
         )
     if held:
-        connection.execute(_RELEASE, storable((call.call_id,)))
+        connection.execute(_RELEASE, reserved_under)
     return tuple(crossed)
 
 

@@ -128,7 +128,7 @@ async def test_an_answer_that_cannot_be_written_down_is_handed_out_with_a_warnin
         calls = [await bench.start(), await bench.start()]
         receipts = [await answer_of(call) for call in calls]
         assert bench.records == []
-    warning = "This call is not in the ledger: The disk is full."
+    warning = "This call is not in the ledger yet, and will be written down later: The disk is full."
     assert [receipt.warning for receipt in receipts] == [warning] * 2
     assert {receipt.content for receipt in receipts} == {f"answer from standard: {PROMPT}"}
 

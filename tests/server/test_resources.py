@@ -57,7 +57,7 @@ async def test_every_listed_resource_can_be_read(demo: Installation):
             assert resource.title
             assert resource.description
             assert await read(client, resource.uri)
-        [template] = (await client.list_resource_templates()).resource_templates
+        template, *_ = (await client.list_resource_templates()).resource_templates
         assert (await read(client, template.uri_template.format(days=3)))["period_days"] == 3
 
 

@@ -1,0 +1,108 @@
+"""Keeps the records of calls that the store cannot take now, until it can: a call's cost must survive.
+
+Each waits in a file of its own, so that processes that share the folder need no agreement: whoever
+writes one down twice changes nothing, since the store knows the `call_id`. Where not even a file can be
+written, the record waits in memory.
+"""
+
+import json
+import logging
+import os
+from collections import OrderedDict
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from anyio import Lock, to_thread
+
+from tierwise.storage.budgets import Crossing
+from tierwise.storage.errors import StorageError
+from tierwise.storage.ports import Ledger
+from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
+
+_log = logging.getLogger(__name__)
+
+_MOST_IN_MEMORY = 10_000
+
+
+class Spool:
+    """Records that wait in `folder`, which is made when it is needed; without one, in memory alone."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._memory: OrderedDict[str, CallRecord] = OrderedDict()
+        self._lock = Lock()
+        self.waiting = True
+        """Whether there may be something to write down; at first an earlier process may have left it."""
+
+    async def keep(self, call: CallRecord) -> None:
+        """Keep `call`, without what routing might learn from it."""
+        try:
+            await to_thread.run_sync(self._write, call)
+        except OSError as error:
+            _log.error("Call %s waits in memory, since it cannot be spooled: %s", call.call_id, error)
+            self._memory[call.call_id] = call
+            if len(self._memory) > _MOST_IN_MEMORY:
+                self._memory.popitem(last=False)
+        self.waiting = True
+
+    async def replay(self, ledger: Ledger) -> tuple[Crossing, ...]:
+        """Write everything down that waits; returns the thresholds that this crosses.
+
+        Raises:
+            StorageError: the ledger still cannot take it; what is left waits on.
+        """
+        crossed: list[Crossing] = []
+        async with self._lock:
+            for path in await to_thread.run_sync(self._paths):
+                call = await to_thread.run_sync(_read, path)
+                if call is not None:
+                    crossed += (await ledger.record(call)).crossed
+                    await to_thread.run_sync(_remove, path)
+            while self._memory:
+                call_id, call = next(iter(self._memory.items()))
+                crossed += (await ledger.record(call)).crossed
+                self._memory.pop(call_id, None)
+            self.waiting = False
+        return tuple(crossed)
+
+    def _write(self, call: CallRecord) -> None:
+        if self._folder is None:
+            raise OSError("there is no folder for it")
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        path = self._folder / f"{call.call_id}.json"
+        part = path.with_suffix(".part")
+        text = json.dumps(asdict(call) | {"features": None})
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+    def _paths(self) -> list[Path]:
+        if self._folder is None or not self._folder.is_dir():
+            return []
+        return sorted(self._folder.glob("*.json"))
+
+
+def _read(path: Path) -> CallRecord | None:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values["attempts"] = tuple(AttemptRecord(**attempt) for attempt in values["attempts"])
+        values["status"] = CallStatus(values["status"])
+        return CallRecord(**values)
+    except FileNotFoundError:
+        return None  # another process has written it down
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        _log.error("The spooled call %s cannot be read and is left where it is: %s", path, error)
+        return None
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def never_storable(error: StorageError) -> bool:
+    """Whether the record itself is what the store cannot take, now or later."""
+    return isinstance(error.__cause__, OverflowError)

@@ -1,0 +1,92 @@
+"""A full disk takes nothing from the ledger: what a call cost is written down once there is room."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.fake_provider import FakeProvider, ok
+from tests.routing.bench import MARKS, PATIENCE, Bench, running
+from tierwise.storage.budgets import AtLimit, Budget, BudgetPeriod, Committed, Refusal, Reservation
+from tierwise.storage.errors import DatabaseFull
+from tierwise.storage.ports import Store
+from tierwise.storage.records import CachedAnswer, CallRecord
+from tierwise.storage.sqlite.store import SQLiteStore
+
+pytestmark = MARKS
+
+USAGE = {"prompt_tokens": 50, "completion_tokens": 100, "total_tokens": 150}
+COST = 50 * 10_000 + 100 * 20_000
+
+
+class Filling(SQLiteStore):
+    """A store whose disk is full for as long as `full` says so."""
+
+    full = True
+
+    def __init__(self, store: Store) -> None:
+        vars(self).update(vars(store))
+
+    async def record(self, call: CallRecord, answer: CachedAnswer | None = None) -> Committed:
+        if self.full:
+            raise DatabaseFull("The disk is full.")
+        return await super().record(call, answer)
+
+
+async def calls(store: Store, expected: int) -> int:
+    """What the calls in the ledger cost, once there are as many as `expected`."""
+    with anyio.fail_after(PATIENCE):
+        while True:
+            (row,) = await store.usage(start=0, end=2**52)
+            if row.calls == expected:
+                return row.cost_nano_usd
+            await anyio.sleep(0.01)
+
+
+async def ask_in_vain(bench: Bench) -> None:
+    receipt = await bench.ask(prompt="one")
+    assert receipt.cost == COST
+    assert "will be written down later: The disk is full." in (receipt.warning or "")
+
+
+async def test_with_the_next_call_that_is_written_down_the_earlier_ones_are_too(
+    fake: FakeProvider, store: Store, tmp_path: Path
+) -> None:
+    fake.always("standard", ok(usage=USAGE))
+    filling = Filling(store)
+    limit = Budget(name="all", period=BudgetPeriod.DAY, limit_nano_usd=10**9)
+    async with running(fake, filling, spool=tmp_path / "spool", budgets=(limit,)) as bench:
+        await ask_in_vain(bench)
+        filling.full = False
+        assert (await bench.ask(prompt="two")).warning is None
+        assert await calls(store, 2) == 2 * COST
+        account = await bench.engine.spending.account(limit)
+        assert (account.spent_nano_usd, account.reserved_nano_usd) == (2 * COST, 0)
+
+
+async def test_the_next_engine_writes_down_what_the_last_one_could_not(
+    fake: FakeProvider, store: Store, tmp_path: Path
+) -> None:
+    fake.always("standard", ok(usage=USAGE))
+    async with running(fake, Filling(store), spool=tmp_path / "spool") as bench:
+        await ask_in_vain(bench)
+    async with running(fake, store, spool=tmp_path / "spool"):
+        assert await calls(store, 1) == COST
+
+
+class Unwritable(Filling):
+    async def reserve(self, reservation: Reservation, *, now: int) -> tuple[Refusal, ...]:
+        raise DatabaseFull("The disk is full.")
+
+
+@pytest.mark.parametrize("at_limit", list(AtLimit))
+async def test_while_nothing_can_be_reserved_only_budgets_that_warn_let_calls_go_on(
+    fake: FakeProvider, store: Store, at_limit: AtLimit
+) -> None:
+    limit = Budget(name="all", period=BudgetPeriod.DAY, limit_nano_usd=10**9, at_limit=at_limit)
+    async with running(fake, Unwritable(store), budgets=(limit,)) as bench:
+        if at_limit is AtLimit.WARN:
+            assert (await bench.ask()).content
+        else:
+            assert str(await bench.failure()) == "The disk is full."
+            assert bench.upstream == []
