@@ -133,7 +133,7 @@ class _Handlers:
     async def list_resource_templates(
         self, ctx: RequestContext, params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
-        return types.ListResourceTemplatesResult(resource_templates=resources.TEMPLATES)
+        return types.ListResourceTemplatesResult(resource_templates=resources.templates())
 
     async def read_resource(
         self, ctx: RequestContext, params: types.ReadResourceRequestParams

@@ -2,18 +2,25 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
 from pydantic import BaseModel, TypeAdapter
 
+from tierwise.routing.errors import InvalidRequest
 from tierwise.server import usage
+from tierwise.server.clock import MAX_DAYS, Period, last_days, zone
+from tierwise.server.savings import savings
+from tierwise.server.series import MOST_DAYS, time_series
 from tierwise.server.tools.analysis import RoutingRule, routing_rules
 from tierwise.server.tools.base import ToolContext
 from tierwise.server.tools.models import model_list
 
 _MIME_TYPE = "application/json"
 _RULES = TypeAdapter(dict[str, RoutingRule])
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,29 @@ class FixedResource:
     title: str
     description: str
     read: Callable[[ToolContext], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceFamily:
+    """Resources whose addresses end in parameters."""
+
+    prefix: str
+    parameters: tuple[str, ...]
+    title: str
+    description: str
+    read: Callable[..., Awaitable[str]]
+    """Takes the context and each parameter as text; raises InvalidRequest if one is wrong."""
+
+    @property
+    def template(self) -> str:
+        return self.prefix + "/".join(f"{{{name}}}" for name in self.parameters)
+
+    def arguments(self, uri: str) -> list[str] | None:
+        """The parameters in `uri`, of which the last takes the rest; None if it is none of these."""
+        if not uri.startswith(self.prefix):
+            return None
+        found = uri.removeprefix(self.prefix).split("/", len(self.parameters) - 1)
+        return found if len(found) == len(self.parameters) else None
 
 
 async def _today(context: ToolContext) -> str:
@@ -38,6 +68,20 @@ async def _rules(context: ToolContext) -> str:
     return _RULES.dump_json(await routing_rules(context)).decode()
 
 
+async def _summary(context: ToolContext, days: str) -> str:
+    period = _period(context, days)
+    return _json(await usage.usage_summary(context.engine.store, usage.UsageQuery(period)))
+
+
+async def _series(context: ToolContext, granularity: str, days: str) -> str:
+    known = _one_of(granularity, MOST_DAYS)
+    return _json(await time_series(context.engine.store, known, _period(context, days, MOST_DAYS[known])))
+
+
+async def _savings(context: ToolContext, days: str) -> str:
+    return _json(await savings(context.engine.store, usage.UsageQuery(_period(context, days))))
+
+
 FIXED = {
     resource.uri: resource
     for resource in (
@@ -49,16 +93,29 @@ FIXED = {
     )
 }
 
-SUMMARY_PREFIX = "usage://summary/"
-TEMPLATES = [
-    ResourceTemplate(
-        uri_template=SUMMARY_PREFIX + "{days}",
-        name="usage_summary",
-        title="Usage over days",
-        description="Calls, tokens, cost and savings of the last days, such as usage://summary/30",
-        mime_type=_MIME_TYPE,
-    )
-]
+FAMILIES = (
+    ResourceFamily(
+        "usage://summary/",
+        ("days",),
+        "Usage over days",
+        "Calls, tokens, cost and savings of the last days, such as usage://summary/30",
+        _summary,
+    ),
+    ResourceFamily(
+        "usage://timeseries/",
+        ("granularity", "days"),
+        "Usage over time",
+        "The same for each hour, day or month, such as usage://timeseries/daily/30 (hourly, daily, monthly)",
+        _series,
+    ),
+    ResourceFamily(
+        "usage://savings/",
+        ("days",),
+        "Savings over days",
+        "What these calls would have cost on the complex tier's first model, and without the cache",
+        _savings,
+    ),
+)
 
 
 def listed() -> list[Resource]:
@@ -71,36 +128,59 @@ def listed() -> list[Resource]:
     ]
 
 
+def templates() -> list[ResourceTemplate]:
+    """The families as `resources/templates/list` shows them."""
+    return [
+        ResourceTemplate(
+            uri_template=family.template,
+            name=family.template,
+            title=family.title,
+            description=family.description,
+            mime_type=_MIME_TYPE,
+        )
+        for family in FAMILIES
+    ]
+
+
 async def read(context: ToolContext, uri: str) -> TextResourceContents:
     """The contents of the resource at `uri`.
 
     Raises:
         MCPError: -32602, with a sentence, where there is no such resource or a parameter is wrong.
     """
+    try:
+        return TextResourceContents(uri=uri, text=await _read(context, uri), mime_type=_MIME_TYPE)
+    except InvalidRequest as error:
+        raise MCPError(INVALID_PARAMS, str(error), data={"uri": uri[:200]}) from None
+
+
+async def _read(context: ToolContext, uri: str) -> str:
     if uri in FIXED:
-        text = await FIXED[uri].read(context)
-    elif uri.startswith(SUMMARY_PREFIX):
-        days = _days(uri)
-        text = _json(
-            await usage.usage_summary(context.engine.store, days, context.settings.usage_tracking.time_zone)
-        )
-    else:
-        known = ", ".join([*FIXED, *(template.uri_template for template in TEMPLATES)])
-        raise MCPError(
-            INVALID_PARAMS, f"There is no resource {uri[:200]!r}. Known: {known}.", data={"uri": uri[:200]}
-        )
-    return TextResourceContents(uri=uri, text=text, mime_type=_MIME_TYPE)
+        return await FIXED[uri].read(context)
+    for family in FAMILIES:
+        arguments = family.arguments(uri)
+        if arguments is not None:
+            return await family.read(context, *arguments)
+    known = ", ".join([*FIXED, *(family.template for family in FAMILIES)])
+    raise InvalidRequest(f"There is no resource {uri[:200]!r}. Known: {known}.")
 
 
-def _days(uri: str) -> int:
-    text = uri.removeprefix(SUMMARY_PREFIX)
-    if text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= usage.MAX_DAYS:
-        return int(text)
-    raise MCPError(
-        INVALID_PARAMS,
-        f"{text[:50]!r} is no number of days: give a whole number from 1 to {usage.MAX_DAYS}, as in usage://summary/30.",
-        data={"uri": uri[:200]},
-    )
+def _period(context: ToolContext, days: str, most: int = MAX_DAYS) -> Period:
+    """The last local days, as many as a parameter says.
+
+    Raises:
+        InvalidRequest: it is no such number.
+    """
+    if days.isascii() and days.isdecimal() and len(days) < 6 and 1 <= int(days) <= most:
+        return last_days(int(days), zone(context.settings.usage_tracking.time_zone))
+    raise InvalidRequest(f"{days[:50]!r} is no number of days: give a whole number from 1 to {most}.")
+
+
+def _one_of(text: str, known: dict[T, int]) -> T:
+    for name in known:
+        if name == text:
+            return name
+    raise InvalidRequest(f"{text[:50]!r} is not known there: give {', '.join(map(str, known))}.")
 
 
 def _json(model: BaseModel) -> str:

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar, TypeVarTuple
 
 import anyio
 
 from tierwise.routing.engine import Engine, EngineSettings, open_engine
 from tierwise.server.settings import Settings, database_path
+from tierwise.storage.ports import Store
 from tierwise.storage.sqlite.store import open_store
 
 T = TypeVar("T")
@@ -33,12 +34,21 @@ async def open_runtime(settings: Settings, environ: Mapping[str, str]) -> AsyncG
     Raises:
         StorageError: the database cannot be used.
     """
-    cache_bytes = settings.caching.max_cache_size_mb * 1_000_000
     async with (
-        open_store(database_path(settings), max_cache_bytes=cache_bytes) as store,
+        open_ledger(settings) as store,
         open_engine(engine_settings(settings), store, environ) as engine,
     ):
         yield engine
+
+
+def open_ledger(settings: Settings) -> AbstractAsyncContextManager[Store]:
+    """The store that the settings name, for those who make no calls.
+
+    Raises:
+        StorageError: the database cannot be used.
+    """
+    cache_bytes = settings.caching.max_cache_size_mb * 1_000_000
+    return open_store(database_path(settings), max_cache_bytes=cache_bytes)
 
 
 def engine_settings(settings: Settings) -> EngineSettings:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 STDERR = Console(stderr=True, highlight=False)
-_STDOUT = Console(highlight=False)
+STDOUT = Console(highlight=False)
 
 
 def write_json(model: BaseModel) -> None:
@@ -23,7 +23,7 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    _STDOUT.print(table)
+    STDOUT.print(table)
 
 
 def dollars(amount: float | None) -> str:

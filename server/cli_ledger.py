@@ -1,0 +1,66 @@
+"""The commands of `tierwise` that read and tend the ledger."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from tierwise.server.cli import Invocation
+
+# As in `cli`, what a command needs is imported when it runs.
+
+_DIMENSIONS = ("provider", "model", "tier", "operation", "tenant", "agent")
+_GROUPS = click.Choice([*_DIMENSIONS, "day"])
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+
+Command = Callable[..., None]
+
+
+def _period(command: Command) -> Command:
+    """Options that say which days are meant; for `PeriodArguments`."""
+    for option in (
+        click.option("--end", metavar="DATE", help="Last day, such as 2026-11-30; default: today."),
+        click.option("--start", metavar="DATE", help="First day, in place of --days."),
+        click.option("--days", type=click.IntRange(1, 3660), help="Days up to --end; default: 30."),
+    ):
+        command = option(command)
+    return command
+
+
+def _filters(command: Command) -> Command:
+    """An option for each dimension; for `SummaryArguments.filters`."""
+    for name in reversed(_DIMENSIONS):
+        command = click.option(f"--{name}", help=f"Count only the calls of this {name}.")(command)
+    return command
+
+
+def _given(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: options[name] for name in names if options[name] is not None}
+
+
+@click.command()
+@_period
+@click.option("--group-by", type=_GROUPS, help="Show a row for each value; default: model.")
+@_filters
+@click.option("--compared-to", metavar="MODEL", help="Show what the same tokens cost on this model.")
+@click.option("--watch", is_flag=True, help="Stay, and show new calls as they come.")
+@_JSON
+@click.pass_obj
+def usage(
+    invocation: "Invocation", compared_to: str | None, watch: bool, as_json: bool, **options: Any
+) -> None:
+    """Show calls, tokens, cost and savings."""
+    from tierwise.server.commands.console import STDOUT
+    from tierwise.server.commands.usage import run_usage
+
+    if watch and (as_json or not STDOUT.is_terminal):
+        raise click.UsageError("--watch draws in a terminal: leave out --json, and do not redirect it.")
+    arguments = {
+        **_given(options, "days", "start", "end", "group_by"),
+        "filters": _given(options, *_DIMENSIONS),
+    }
+    run_usage(*invocation.load(), arguments, compared_to, watch=watch, as_json=as_json)
+
+
+LEDGER_COMMANDS = (usage,)
