@@ -1,6 +1,7 @@
 """The commands of `tierwise` that read and tend the ledger."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _DIMENSIONS = ("provider", "model", "tier", "operation", "tenant", "agent")
 _GROUPS = click.Choice([*_DIMENSIONS, "day"])
+_FILE = click.Path(path_type=Path, dir_okay=False)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
 Command = Callable[..., None]
@@ -63,4 +65,23 @@ def usage(
     run_usage(*invocation.load(), arguments, compared_to, watch=watch, as_json=as_json)
 
 
-LEDGER_COMMANDS = (usage,)
+@click.command()
+@click.option("--format", type=click.Choice(["csv", "json", "jsonl", "parquet"]), default="csv")
+@_period
+@click.option("--aggregate", type=_GROUPS, help="Write sums by this in place of calls.")
+@click.option("-o", "--output", type=_FILE, help="File to write; default: stdout.")
+@click.pass_obj
+def export(
+    invocation: "Invocation", format: str, aggregate: str | None, output: Path | None, **options: Any
+) -> None:
+    """Write calls, or sums of them, as CSV, JSON, JSON Lines or Parquet."""
+    from tierwise.server.commands.export import run_export
+
+    if format == "parquet" and output is None:
+        raise click.UsageError("Parquet is no text: name a file with -o.")
+    arguments = {**_given(options, "days", "start", "end"), "group_by": aggregate}
+    settings, _ = invocation.load()
+    run_export(settings, arguments, format, output)
+
+
+LEDGER_COMMANDS = (usage, export)

@@ -4,7 +4,9 @@ TierwiseError
 ├── StorageError …            see tierwise.storage.errors
 ├── InvalidRequest …          see tierwise.routing.errors
 ├── ConfigurationError        the settings cannot be read or do not fit
-└── CannotListen              the address to listen on is taken or not ours
+├── CannotListen              the address to listen on is taken or not ours
+├── CannotExport              a file cannot be written
+└── CannotImport              a file is not what it should be, or is in the ledger in part
 """
 
 from tierwise.storage.errors import TierwiseError
@@ -20,3 +22,11 @@ class ConfigurationError(TierwiseError):
 
 class CannotListen(TierwiseError):
     """The server cannot take the address that it was told to listen on."""
+
+
+class CannotExport(TierwiseError):
+    """A file cannot be written, or not in that format."""
+
+
+class CannotImport(TierwiseError):
+    """A file cannot be read, is not what it should be, or is in the ledger in part; nothing was imported."""

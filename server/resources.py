@@ -1,8 +1,8 @@
 """The MCP resources: usage, models and routing rules, for whoever reads instead of calling."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter
 from tierwise.routing.errors import InvalidRequest
 from tierwise.server import usage
 from tierwise.server.clock import MAX_DAYS, Period, last_days, zone
+from tierwise.server.export_resource import MIME_TYPES, ExportedFile, exported, exports_folder
 from tierwise.server.savings import savings
 from tierwise.server.series import MOST_DAYS, time_series
 from tierwise.server.tools.analysis import RoutingRule, routing_rules
@@ -23,6 +24,13 @@ _RULES = TypeAdapter(dict[str, RoutingRule])
 T = TypeVar("T")
 
 
+class Content(NamedTuple):
+    """What reading a resource gives."""
+
+    text: str
+    mime_type: str = _MIME_TYPE
+
+
 @dataclass(frozen=True, slots=True)
 class FixedResource:
     """A resource with an address of its own."""
@@ -30,7 +38,7 @@ class FixedResource:
     uri: str
     title: str
     description: str
-    read: Callable[[ToolContext], Awaitable[str]]
+    read: Callable[[ToolContext], Awaitable[Content]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +49,10 @@ class ResourceFamily:
     parameters: tuple[str, ...]
     title: str
     description: str
-    read: Callable[..., Awaitable[str]]
+    read: Callable[..., Awaitable[Content]]
     """Takes the context and each parameter as text; raises InvalidRequest if one is wrong."""
+    mime_type: str | None = _MIME_TYPE
+    """None if it differs."""
 
     @property
     def template(self) -> str:
@@ -56,30 +66,40 @@ class ResourceFamily:
         return found if len(found) == len(self.parameters) else None
 
 
-async def _today(context: ToolContext) -> str:
+async def _today(context: ToolContext) -> Content:
     return _json(await usage.today_usage(context.engine.store, context.settings.usage_tracking.time_zone))
 
 
-async def _models(context: ToolContext) -> str:
+async def _models(context: ToolContext) -> Content:
     return _json(await model_list(context))
 
 
-async def _rules(context: ToolContext) -> str:
-    return _RULES.dump_json(await routing_rules(context)).decode()
+async def _rules(context: ToolContext) -> Content:
+    return Content(_RULES.dump_json(await routing_rules(context)).decode())
 
 
-async def _summary(context: ToolContext, days: str) -> str:
+async def _summary(context: ToolContext, days: str) -> Content:
     period = _period(context, days)
     return _json(await usage.usage_summary(context.engine.store, usage.UsageQuery(period)))
 
 
-async def _series(context: ToolContext, granularity: str, days: str) -> str:
+async def _series(context: ToolContext, granularity: str, days: str) -> Content:
     known = _one_of(granularity, MOST_DAYS)
     return _json(await time_series(context.engine.store, known, _period(context, days, MOST_DAYS[known])))
 
 
-async def _savings(context: ToolContext, days: str) -> str:
+async def _savings(context: ToolContext, days: str) -> Content:
     return _json(await savings(context.engine.store, usage.UsageQuery(_period(context, days))))
+
+
+async def _export(context: ToolContext, format: str, days: str) -> Content:
+    known = _one_of(format, MIME_TYPES)
+    text = await exported(
+        context.engine.store, _period(context, days), known, exports_folder(context.settings)
+    )
+    if isinstance(text, ExportedFile):
+        return _json(text)
+    return Content(text, MIME_TYPES[known])
 
 
 FIXED = {
@@ -115,6 +135,14 @@ FAMILIES = (
         "What these calls would have cost on the complex tier's first model, and without the cache",
         _savings,
     ),
+    ResourceFamily(
+        "usage://export/",
+        ("format", "days"),
+        "Calls of the last days",
+        "As csv, json, jsonl or parquet, such as usage://export/csv/7; a link to a file where that is long",
+        _export,
+        mime_type=None,
+    ),
 )
 
 
@@ -136,7 +164,7 @@ def templates() -> list[ResourceTemplate]:
             name=family.template,
             title=family.title,
             description=family.description,
-            mime_type=_MIME_TYPE,
+            mime_type=family.mime_type,
         )
         for family in FAMILIES
     ]
@@ -149,12 +177,13 @@ async def read(context: ToolContext, uri: str) -> TextResourceContents:
         MCPError: -32602, with a sentence, where there is no such resource or a parameter is wrong.
     """
     try:
-        return TextResourceContents(uri=uri, text=await _read(context, uri), mime_type=_MIME_TYPE)
+        content = await _read(context, uri)
     except InvalidRequest as error:
         raise MCPError(INVALID_PARAMS, str(error), data={"uri": uri[:200]}) from None
+    return TextResourceContents(uri=uri, text=content.text, mime_type=content.mime_type)
 
 
-async def _read(context: ToolContext, uri: str) -> str:
+async def _read(context: ToolContext, uri: str) -> Content:
     if uri in FIXED:
         return await FIXED[uri].read(context)
     for family in FAMILIES:
@@ -176,12 +205,12 @@ def _period(context: ToolContext, days: str, most: int = MAX_DAYS) -> Period:
     raise InvalidRequest(f"{days[:50]!r} is no number of days: give a whole number from 1 to {most}.")
 
 
-def _one_of(text: str, known: dict[T, int]) -> T:
+def _one_of(text: str, known: Iterable[T]) -> T:
     for name in known:
         if name == text:
             return name
     raise InvalidRequest(f"{text[:50]!r} is not known there: give {', '.join(map(str, known))}.")
 
 
-def _json(model: BaseModel) -> str:
-    return model.model_dump_json(exclude_unset=True)
+def _json(model: BaseModel) -> Content:
+    return Content(model.model_dump_json(exclude_unset=True))
