@@ -84,4 +84,47 @@ def export(
     run_export(settings, arguments, format, output)
 
 
-LEDGER_COMMANDS = (usage, export)
+@click.command("import")
+@click.argument("file", type=_FILE)
+@click.pass_obj
+def import_(invocation: "Invocation", file: Path) -> None:
+    """Take over FILE, the JSON usage file of an earlier LiteLLM client (State/usage.json), once."""
+    from tierwise.server.commands.import_ import run_import
+
+    run_import(*invocation.load(), file)
+
+
+@click.command()
+@click.option("--since", metavar="DATE", required=True, help="First day, such as 2026-11-01.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.pass_obj
+def reprice(invocation: "Invocation", since: str, dry_run: bool) -> None:
+    """Reckon the costs of recorded calls anew, from their tokens at the prices of today."""
+    from tierwise.server.commands.reprice import run_reprice
+
+    run_reprice(*invocation.load(), since, dry_run=dry_run)
+
+
+@click.command()
+@click.option("--keep-days", type=click.IntRange(1, 3660), required=True, help="Days of calls to keep.")
+@click.pass_obj
+def prune(invocation: "Invocation", keep_days: int) -> None:
+    """Delete the calls of older days; their sums stay."""
+    from tierwise.server.commands.upkeep import run_prune
+
+    settings, _ = invocation.load()
+    run_prune(settings, keep_days)
+
+
+@click.command()
+@click.option("--repair", is_flag=True, help="Make the sums anew where they are wrong.")
+@click.pass_obj
+def check(invocation: "Invocation", repair: bool) -> None:
+    """Compare the sums of usage with the calls; exits with 1 if they differ."""
+    from tierwise.server.commands.upkeep import run_check
+
+    settings, _ = invocation.load()
+    raise SystemExit(run_check(settings, repair=repair))
+
+
+LEDGER_COMMANDS = (usage, export, import_, reprice, prune, check)

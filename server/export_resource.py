@@ -53,7 +53,7 @@ async def exported(ledger: Ledger, period: Period, format: Format, folder: Path)
     path = folder / f"tierwise-{period.days}-days.{format}"
     try:
         await anyio.to_thread.run_sync(partial(folder.mkdir, mode=0o700, exist_ok=True))
-        with SpooledTemporaryFile(max_size=MOST_BYTES, dir=folder) as file:
+        with SpooledTemporaryFile(max_size=MOST_BYTES, dir=str(folder)) as file:
             await export(ledger, UsageQuery(period), format, file, written.append)
             size = file.tell()
             file.seek(0)

@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from tierwise.routing.engine import Engine
 from tierwise.server import resources
+from tierwise.server.retention import prune_daily
 from tierwise.server.settings import Settings
 from tierwise.server.subscriptions import UsageSubscriptions
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY
@@ -46,6 +47,7 @@ async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Serv
     engine.listeners.append(subscriptions.on_recorded)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(subscriptions.notify_forever)
+        tasks.start_soon(prune_daily, engine.store, settings.usage_tracking)
         handlers = _Handlers(engine, settings, lambda: tasks.start_soon(engine.load_ahead))
         yield Server(
             **_identity(),

@@ -72,6 +72,8 @@ class UsageSettings(Section):
     """Prices by model name; they win over litellm's."""
     time_zone: Annotated[str, AfterValidator(_time_zone)] | None = None
     """The IANA zone whose days the usage is counted by; None is the machine's."""
+    keep_days: int | None = Field(default=None, ge=1, le=3660)
+    """Days for which single calls are kept, their sums for ever; None keeps them for ever too."""
 
 
 class CachingSettings(Section):
