@@ -30,4 +30,5 @@ def dollars(amount: float | None) -> str:
     """USD with as many digits as small amounts need."""
     if amount is None:
         return "unknown"
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.6f}"
+    size, sign = abs(amount), "-" if amount < 0 else ""
+    return f"{sign}${size:,.2f}" if size >= 1 or size == 0 else f"{sign}${size:.6f}"

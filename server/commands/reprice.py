@@ -42,13 +42,8 @@ def _show(changes: Mapping[str, Change]) -> None:
     write_table(
         ["model", "attempts", "old cost", "new cost", "difference"],
         [
-            [name, f"{it.attempts:,}", _usd(it.old), _usd(it.new), _usd(it.new - it.old)]
+            [name, f"{it.attempts:,}", *(dollars(usd(cost)) for cost in (it.old, it.new, it.new - it.old))]
             for name, it in changed
         ],
         right=("attempts", "old cost", "new cost", "difference"),
     )
-
-
-def _usd(nano_usd: int) -> str:
-    sign = "-" if nano_usd < 0 else ""
-    return sign + dollars(usd(abs(nano_usd)))

@@ -75,6 +75,12 @@ async def test_the_table_says_what_changed_by_model(mispriced: Installation):
     assert again.stderr.startswith(b"0 attempts were changed.")
 
 
+async def test_a_price_that_fell_shows_a_negative_difference(installation: Installation):
+    await record(installation, call("dear", tried(cost_nano_usd=3_000_016_000), started_at=NOON))
+    ended = await installation.run("reprice", "--since", "2026-03-28")
+    assert ended.stdout.split()[-4:] == [b"1", b"$3.00", b"$0.000016", b"-$3.00"]
+
+
 async def test_a_dry_run_shows_the_same_and_changes_nothing(mispriced: Installation):
     before = await calls(mispriced)
     dry = await mispriced.run("reprice", "--since", "2026-03-28", "--dry-run")
