@@ -115,10 +115,7 @@ def _gist(found: Report) -> str:
     cached = f"{found.cached_calls:,} from the cache, worth about {dollars(found.cache_saved_usd)}"
     lines = [
         (f"{found.groups_left_out:,} more are left out", found.groups_left_out),
-        (
-            f"{found.cached_calls:,} from the cache, worth about {dollars(found.cache_saved_usd)}",
-            found.cached_calls,
-        ),
+        (cached, found.cached_calls),
         (f"{dollars(found.saved_usd)} less than on the complex tier's first model", True),
         (_compared(found.savings), found.savings.compared_to),
         (f"{found.failed_calls:,} failed", found.failed_calls),

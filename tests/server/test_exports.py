@@ -113,10 +113,8 @@ async def test_an_export_that_fails_leaves_the_old_file_and_no_other(filled: Ins
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "calls.csv").write_text("before")
-    (filled.data / "tierwise.db").write_bytes(b"")
-    (filled.data / "tierwise.db").chmod(0o000)
-    filled.configure({"usage_tracking": {"storage_path": "calls.csv/nested.db"}})
-    (filled.data / "calls.csv").write_text("a file where a folder should be")
+    filled.configure({"usage_tracking": {"storage_path": "file/usage.db"}})
+    (filled.data / "file").write_text("where a folder should be")
     ended = await filled.run("export", *WHEN, "-o", str(folder / "calls.csv"))
     assert ended.returncode == 1
     assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("calls.csv", "before")]
