@@ -78,7 +78,7 @@ async def test_both_eras_are_served_over_http_with_progress(url: str, era: Era):
     with anyio.fail_after(30):
         async with Client(url, mode=era) as client:
             assert client.protocol_version == VERSIONS[era]
-            assert len((await client.list_tools()).tools) == 6
+            assert len((await client.list_tools()).tools) == 7
             answer = await client.call_tool("chat", {"prompt": "Hello"}, progress_callback=on_progress)
     assert structured(answer)["model"] == "demo/small"
 
