@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-from mcp_types import ResourceTemplate
 from pydantic import BaseModel
 
 from tierwise.routing.clock import next_first_day, period_end, start_of, today
@@ -15,14 +14,6 @@ from tierwise.storage.budgets import AtLimit, Budget, BudgetPeriod, BudgetScope
 from tierwise.storage.ports import Store
 from tierwise.storage.records import Dimension
 
-PREFIX = "usage://budget/"
-TEMPLATE = ResourceTemplate(
-    uri_template=PREFIX + "{scope}",
-    name="budget_status",
-    title="Budgets",
-    description="Spent, left and forecast; scope is all, overall, tenant, agent, operation or tenant:NAME",
-    mime_type="application/json",
-)
 _HISTORY_DAYS = 28
 """Four of each weekday: enough for a pattern, and not last season's."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from tierwise.server.cli_ledger import LEDGER_COMMANDS
 from tierwise.storage.errors import TierwiseError
 
 if TYPE_CHECKING:
@@ -172,20 +173,9 @@ def analyze(invocation: Invocation, prompt: str | None, jsonl: bool, as_json: bo
 @click.pass_obj
 def models(invocation: Invocation, as_json: bool) -> None:
     """List the models that can be used."""
-    from tierwise.server.commands.reports import run_models
+    from tierwise.server.commands.models import run_models
 
     run_models(*invocation.load(), as_json=as_json)
-
-
-@main.command()
-@click.option("--days", type=click.IntRange(1, 3660), default=30, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@click.pass_obj
-def usage(invocation: Invocation, days: int, as_json: bool) -> None:
-    """Show calls, tokens, cost and savings."""
-    from tierwise.server.commands.reports import run_usage
-
-    run_usage(*invocation.load(), days, as_json=as_json)
 
 
 @main.command()
@@ -292,6 +282,10 @@ def budget_remove(invocation: Invocation, name: str) -> None:
     from tierwise.server.commands.budget import run_remove
 
     run_remove(*invocation.load(), name)
+
+
+for command in LEDGER_COMMANDS:
+    main.add_command(command)
 
 
 if __name__ == "__main__":

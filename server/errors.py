@@ -4,7 +4,7 @@ TierwiseError
 ├── StorageError …            see tierwise.storage.errors
 ├── InvalidRequest …          see tierwise.routing.errors
 ├── ConfigurationError        the settings cannot be read or do not fit
-├── UnusableFile              a file that a command was given cannot be read, written or understood
+├── UnusableFile              a file cannot be read, written or understood
 └── CannotListen              the address to listen on is taken or not ours
 """
 
@@ -20,7 +20,8 @@ class ConfigurationError(TierwiseError):
 
 
 class UnusableFile(TierwiseError):
-    """A file that a command was given; the message names it, and the line where that is what is wrong."""
+    """A file that cannot be read, written or understood, or is in the ledger in part; the message names it,
+    and the line where that is what is wrong."""
 
 
 class CannotListen(TierwiseError):

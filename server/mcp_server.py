@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from tierwise.routing.engine import Engine
 from tierwise.server import resources
+from tierwise.server.retention import prune_daily
 from tierwise.server.settings import Settings
 from tierwise.server.subscriptions import UsageSubscriptions
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY
@@ -51,6 +52,7 @@ async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Serv
     engine.listeners.append(subscriptions.on_recorded)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(subscriptions.notify_forever)
+        tasks.start_soon(prune_daily, engine.store, settings.usage_tracking)
         handlers = _Handlers(engine, settings, lambda: tasks.start_soon(engine.load_ahead))
         yield Server(
             **_identity(),
@@ -141,7 +143,7 @@ class _Handlers:
     async def list_resource_templates(
         self, ctx: RequestContext, params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
-        return types.ListResourceTemplatesResult(resource_templates=resources.TEMPLATES)
+        return types.ListResourceTemplatesResult(resource_templates=resources.templates())
 
     async def read_resource(
         self, ctx: RequestContext, params: types.ReadResourceRequestParams

@@ -1,21 +1,39 @@
 """The MCP resources: usage, models and routing rules, for whoever reads instead of calling."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
 from pydantic import BaseModel, TypeAdapter
 
+from tierwise.routing.clock import zone
 from tierwise.routing.errors import InvalidRequest
 from tierwise.server import budgets, usage
+from tierwise.server.clock import MAX_DAYS, Period, last_days
+from tierwise.server.export_resource import MIME_TYPES, ExportedFile, exported, exports_folder
+from tierwise.server.savings import savings
+from tierwise.server.series import MOST_DAYS, time_series
 from tierwise.server.tools.analysis import RoutingRule, routing_rules
 from tierwise.server.tools.base import ToolContext
 from tierwise.server.tools.models import model_list
 
 _MIME_TYPE = "application/json"
 _RULES = TypeAdapter(dict[str, RoutingRule])
+
+T = TypeVar("T")
+
+
+class Content(NamedTuple):
+    """What reading a resource gives."""
+
+    text: str
+    mime_type: str = _MIME_TYPE
+
+
+Reader = Callable[[ToolContext], Awaitable[Content]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +43,94 @@ class FixedResource:
     uri: str
     title: str
     description: str
-    read: Callable[[ToolContext], Awaitable[str]]
+    read: Reader
 
 
-async def _today(context: ToolContext) -> str:
+@dataclass(frozen=True, slots=True)
+class ResourceFamily:
+    """Resources whose addresses end in parameters."""
+
+    prefix: str
+    parameters: tuple[str, ...]
+    title: str
+    description: str
+    reader: Callable[..., Reader]
+    """Takes each parameter as text; raises InvalidRequest if one is wrong."""
+    mime_type: str | None = _MIME_TYPE
+    """None if it differs."""
+
+    @property
+    def template(self) -> str:
+        return self.prefix + "/".join(f"{{{name}}}" for name in self.parameters)
+
+    def arguments(self, uri: str) -> list[str] | None:
+        """The parameters in `uri`, of which the last takes the rest; None if it is none of these."""
+        if not uri.startswith(self.prefix):
+            return None
+        found = uri.removeprefix(self.prefix).split("/", len(self.parameters) - 1)
+        return found if len(found) == len(self.parameters) else None
+
+
+async def _today(context: ToolContext) -> Content:
     return _json(await usage.today_usage(context.engine.store, context.settings.usage_tracking.time_zone))
 
 
-async def _models(context: ToolContext) -> str:
+async def _models(context: ToolContext) -> Content:
     return _json(await model_list(context))
 
 
-async def _rules(context: ToolContext) -> str:
-    return _RULES.dump_json(await routing_rules(context)).decode()
+async def _rules(context: ToolContext) -> Content:
+    return Content(_RULES.dump_json(await routing_rules(context)).decode())
+
+
+def _summary(days: str) -> Reader:
+    number = _number_of_days(days)
+
+    async def read(context: ToolContext) -> Content:
+        query = usage.UsageQuery(_last_days(context, number))
+        return _json(await usage.usage_summary(context.engine.store, query))
+
+    return read
+
+
+def _series(granularity: str, days: str) -> Reader:
+    known = _one_of(granularity, MOST_DAYS)
+    number = _number_of_days(days, MOST_DAYS[known])
+
+    async def read(context: ToolContext) -> Content:
+        return _json(await time_series(context.engine.store, known, _last_days(context, number)))
+
+    return read
+
+
+def _savings(days: str) -> Reader:
+    number = _number_of_days(days)
+
+    async def read(context: ToolContext) -> Content:
+        return _json(await savings(context.engine.store, usage.UsageQuery(_last_days(context, number))))
+
+    return read
+
+
+def _export(format: str, days: str) -> Reader:
+    known, number = _one_of(format, MIME_TYPES), _number_of_days(days)
+
+    async def read(context: ToolContext) -> Content:
+        folder = exports_folder(context.settings)
+        text = await exported(context.engine.store, _last_days(context, number), known, folder)
+        return _json(text) if isinstance(text, ExportedFile) else Content(text, MIME_TYPES[known])
+
+    return read
+
+
+def _budgets(scope: str) -> Reader:
+    chosen = unquote(scope)
+    budgets.check_scope(chosen)
+
+    async def read(context: ToolContext) -> Content:
+        return _json(await budgets.budget_list(context.engine.store, context.engine.spending, chosen))
+
+    return read
 
 
 FIXED = {
@@ -51,17 +144,44 @@ FIXED = {
     )
 }
 
-SUMMARY_PREFIX = "usage://summary/"
-TEMPLATES = [
-    ResourceTemplate(
-        uri_template=SUMMARY_PREFIX + "{days}",
-        name="usage_summary",
-        title="Usage over days",
-        description="Calls, tokens, cost and savings of the last days, such as usage://summary/30",
-        mime_type=_MIME_TYPE,
+FAMILIES = (
+    ResourceFamily(
+        "usage://summary/",
+        ("days",),
+        "Usage over days",
+        "Calls, tokens, cost and savings of the last days, such as usage://summary/30",
+        _summary,
     ),
-    budgets.TEMPLATE,
-]
+    ResourceFamily(
+        "usage://timeseries/",
+        ("granularity", "days"),
+        "Usage over time",
+        "The same for each hour, day or month, such as usage://timeseries/daily/30 (hourly, daily, monthly)",
+        _series,
+    ),
+    ResourceFamily(
+        "usage://savings/",
+        ("days",),
+        "Savings over days",
+        "What these calls would have cost on the complex tier's first model, and without the cache",
+        _savings,
+    ),
+    ResourceFamily(
+        "usage://export/",
+        ("format", "days"),
+        "Calls of the last days",
+        "As csv, json, jsonl or parquet, such as usage://export/csv/7; a link to a file where that is long",
+        _export,
+        mime_type=None,
+    ),
+    ResourceFamily(
+        "usage://budget/",
+        ("scope",),
+        "Budgets",
+        "Spent, left and forecast; scope is all, overall, tenant, agent, operation or tenant:NAME",
+        _budgets,
+    ),
+)
 
 
 def listed() -> list[Resource]:
@@ -74,58 +194,74 @@ def listed() -> list[Resource]:
     ]
 
 
+def templates() -> list[ResourceTemplate]:
+    """The families as `resources/templates/list` shows them."""
+    return [
+        ResourceTemplate(
+            uri_template=family.template,
+            name=family.template,
+            title=family.title,
+            description=family.description,
+            mime_type=family.mime_type,
+        )
+        for family in FAMILIES
+    ]
+
+
 async def read(context: ToolContext, uri: str) -> TextResourceContents:
     """The contents of the resource at `uri`.
 
     Raises:
         MCPError: -32602, with a sentence, where there is no such resource or a parameter is wrong.
     """
-    check_known(uri)
-    if uri in FIXED:
-        text = await FIXED[uri].read(context)
-    elif uri.startswith(budgets.PREFIX):
-        text = _json(await budgets.budget_list(context.engine.store, context.engine.spending, _scope(uri)))
-    else:
-        zone = context.settings.usage_tracking.time_zone
-        text = _json(await usage.usage_summary(context.engine.store, _days(uri), zone))
-    return TextResourceContents(uri=uri, text=text, mime_type=_MIME_TYPE)
+    content = await _reader(uri)(context)
+    return TextResourceContents(uri=uri, text=content.text, mime_type=content.mime_type)
 
 
 def check_known(uri: str) -> None:
     """Raise `MCPError`, -32602, where there is no resource at `uri`."""
-    if uri in FIXED:
-        return
-    if uri.startswith(SUMMARY_PREFIX):
-        _days(uri)
-        return
-    if uri.startswith(budgets.PREFIX):
-        _scope(uri)
-        return
-    known = ", ".join([*FIXED, *(template.uri_template for template in TEMPLATES)])
-    message = f"There is no resource {uri[:200]!r}. Known: {known}."
-    raise MCPError(INVALID_PARAMS, message, data={"uri": uri[:200]})
+    _reader(uri)
 
 
-def _scope(uri: str) -> str:
-    scope = unquote(uri.removeprefix(budgets.PREFIX))
+def _reader(uri: str) -> Reader:
     try:
-        budgets.check_scope(scope)
+        return _find(uri)
     except InvalidRequest as error:
         raise MCPError(INVALID_PARAMS, str(error), data={"uri": uri[:200]}) from None
-    return scope
 
 
-def _days(uri: str) -> int:
-    text = uri.removeprefix(SUMMARY_PREFIX)
-    if text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= usage.MAX_DAYS:
-        return int(text)
-    raise MCPError(
-        INVALID_PARAMS,
-        f"{text[:50]!r} is no number of days: give a whole number from 1 to {usage.MAX_DAYS},"
-        " as in usage://summary/30.",
-        data={"uri": uri[:200]},
-    )
+def _find(uri: str) -> Reader:
+    if uri in FIXED:
+        return FIXED[uri].read
+    for family in FAMILIES:
+        arguments = family.arguments(uri)
+        if arguments is not None:
+            return family.reader(*arguments)
+    known = ", ".join([*FIXED, *(family.template for family in FAMILIES)])
+    raise InvalidRequest(f"There is no resource {uri[:200]!r}. Known: {known}.")
 
 
-def _json(model: BaseModel) -> str:
-    return model.model_dump_json(exclude_unset=True)
+def _number_of_days(days: str, most: int = MAX_DAYS) -> int:
+    """The parameter as a number.
+
+    Raises:
+        InvalidRequest: it is none from 1 to `most`.
+    """
+    if days.isascii() and days.isdecimal() and len(days) < 6 and 1 <= int(days) <= most:
+        return int(days)
+    raise InvalidRequest(f"{days[:50]!r} is no number of days: give a whole number from 1 to {most}.")
+
+
+def _last_days(context: ToolContext, days: int) -> Period:
+    return last_days(days, zone(context.settings.usage_tracking.time_zone))
+
+
+def _one_of(text: str, known: Iterable[T]) -> T:
+    for name in known:
+        if name == text:
+            return name
+    raise InvalidRequest(f"{text[:50]!r} is not known there: give {', '.join(map(str, known))}.")
+
+
+def _json(model: BaseModel) -> Content:
+    return Content(model.model_dump_json(exclude_unset=True))

@@ -49,7 +49,7 @@ async def open_runtime(settings: Settings, environ: Mapping[str, str]) -> AsyncG
 
 
 def open_storage(settings: Settings) -> AbstractAsyncContextManager[Store]:
-    """The store that the settings name.
+    """The store that the settings name, for those who make no calls.
 
     Raises:
         StorageError: the database cannot be used.

@@ -23,15 +23,15 @@ def compact_schema(model: type[BaseModel], *, output: bool = False) -> Schema:
 
 
 def _outline(schema: Schema) -> Schema:
-    """A result's schema with the type of each field, but not what objects inside lists and tables hold,
-    nor which fields are required: those lists are as long as the fields themselves."""
+    """A result's schema with the type of each field, but not what lists and objects inside it hold, nor
+    which fields are required: those lists are as long as the fields themselves."""
     properties = {name: _shallow(value) for name, value in schema["properties"].items()}
     return {"type": "object", "properties": properties}
 
 
 def _shallow(field: Schema) -> Schema:
-    inner = {key: field[key] for key in ("items", "additionalProperties") if isinstance(field.get(key), dict)}
-    return field | {key: {"type": value["type"]} for key, value in inner.items()}
+    outer = {key: value for key, value in field.items() if key not in ("additionalProperties", "default")}
+    return outer | ({"items": {"type": field["items"]["type"]}} if "items" in field else {})
 
 
 def _compact(node: Any, definitions: Schema) -> Any:

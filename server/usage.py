@@ -1,19 +1,32 @@
 """Usage as people and programs read it, made from the ledger's sums."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from tierwise.routing.clock import today, zone
+from tierwise.routing.clock import zone
 from tierwise.routing.pricing import usd
-from tierwise.server.clock import last_days
-from tierwise.storage.ports import Store
+from tierwise.server.clock import Period, last_days
+from tierwise.storage.ports import Ledger
 from tierwise.storage.records import Dimension, UsageRow
 
-MAX_DAYS = 3660
-"""Ten years."""
+GroupBy = Literal["provider", "model", "tier", "operation", "tenant", "agent", "day"]
+MAX_GROUPS = 366
+"""Most groups that a summary lists: an agent reads all of it."""
 _DAYS_PER_MONTH = 30
 """What `projected_monthly_cost` counts as a month."""
+_NO_FILTERS: Mapping[Dimension, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """Which calls to sum up, and by what."""
+
+    period: Period
+    group_by: GroupBy | None = None
+    filters: Mapping[Dimension, str] = field(default_factory=lambda: _NO_FILTERS)
 
 
 class Breakdown(BaseModel):
@@ -23,10 +36,28 @@ class Breakdown(BaseModel):
     """USD."""
 
 
+class Sums(Breakdown):
+    """What calls come to. Money is USD."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_calls: int
+    failed_calls: int
+    unpriced_calls: int
+    saved_usd: float
+
+
+class Group(Sums):
+    key: str
+    """The value that these calls share; for a day, its ISO date."""
+
+
 class UsageSummary(BaseModel):
-    """Sums over local days that end with today. Money is USD."""
+    """Sums over local days. Money is USD."""
 
     period_days: int
+    start: str
+    end: str
     total_calls: int
     total_tokens: int
     total_cost_usd: float
@@ -38,8 +69,15 @@ class UsageSummary(BaseModel):
     cached_calls: int
     failed_calls: int
     saved_usd: float
+    """Against the complex tier's first model."""
+    cache_saved_usd: float
+    """What the calls from the cache would have cost, going by what the others cost; see `saved_by_cache`."""
     unpriced_calls: int
     """Attempts whose price is unknown: the cost sums leave them out."""
+    groups: list[Group] = []
+    """Days in order; of anything else the most expensive first. Only where they were asked for."""
+    groups_left_out: int = 0
+    """How many more there are: the oldest days, or the cheapest of anything else."""
 
 
 class TodayUsage(BaseModel):
@@ -56,38 +94,92 @@ class TodayUsage(BaseModel):
     unpriced_calls: int
 
 
-async def usage_summary(store: Store, days: int, time_zone: str | None) -> UsageSummary:
-    """What the last `days` local days came to; 1 is today alone."""
-    start, end = last_days(days, zone(time_zone))
-    (total,) = await store.usage(start=start, end=end)
-    rows = await store.usage(start=start, end=end, group_by=(Dimension.PROVIDER, Dimension.MODEL))
+async def usage_summary(ledger: Ledger, query: UsageQuery) -> UsageSummary:
+    """What the calls that `query` means came to."""
+    period = query.period
+    span: dict[str, Any] = {"start": period.start, "end": period.end, "filters": query.filters}
+    [total] = await ledger.usage(**span)
+    rows = await ledger.usage(**span, group_by=(Dimension.PROVIDER, Dimension.MODEL))
     cost = usd(total.cost_nano_usd)
     tokens = total.input_tokens + total.output_tokens
     return UsageSummary(
-        period_days=days,
+        period_days=period.days,
+        start=period.first.isoformat(),
+        end=period.last.isoformat(),
         total_calls=total.calls,
         total_tokens=tokens,
         total_cost_usd=cost,
-        avg_daily_tokens=tokens / days,
-        avg_daily_cost=cost / days,
-        projected_monthly_cost=cost / days * _DAYS_PER_MONTH,
+        avg_daily_tokens=tokens / period.days,
+        avg_daily_cost=cost / period.days,
+        projected_monthly_cost=cost / period.days * _DAYS_PER_MONTH,
         model_breakdown=_breakdown(rows, 1),
         provider_breakdown=_breakdown(rows, 0),
         cached_calls=total.cached_calls,
         failed_calls=total.failed_calls,
         saved_usd=usd(total.saved_nano_usd),
+        cache_saved_usd=usd(saved_by_cache(rows)[0]),
         unpriced_calls=total.unpriced_calls,
+        **_listed(await usage_groups(ledger, query), newest=query.group_by == "day"),
     )
 
 
-async def today_usage(store: Store, time_zone: str | None) -> TodayUsage:
+async def usage_groups(ledger: Ledger, query: UsageQuery) -> list[Group]:
+    """The groups of `query`: every day of the period in order, or the values that occur, most expensive
+    first; none if it asks for none."""
+    period = query.period
+    if query.group_by is None:
+        return []
+    if query.group_by == "day":
+        series = await ledger.usage_series(period.daily(), filters=query.filters)
+        return [group(day.isoformat(), row) for day, [row] in zip(period.dates(), series, strict=True)]
+    by = (Dimension(query.group_by),)
+    rows = await ledger.usage(start=period.start, end=period.end, group_by=by, filters=query.filters)
+    return [group(row.key[0], row) for row in rows]
+
+
+def group(key: str, row: UsageRow) -> Group:
+    """The sums of `row` under a name."""
+    return Group(key=key, **sums(row))
+
+
+def sums(row: UsageRow) -> dict[str, Any]:
+    """The fields of `Sums`."""
+    return {
+        "calls": row.calls,
+        "tokens": row.input_tokens + row.output_tokens,
+        "cost": usd(row.cost_nano_usd),
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "cached_calls": row.cached_calls,
+        "failed_calls": row.failed_calls,
+        "unpriced_calls": row.unpriced_calls,
+        "saved_usd": usd(row.saved_nano_usd),
+    }
+
+
+def saved_by_cache(rows: Iterable[UsageRow]) -> tuple[int, int]:
+    """What calls from the cache would have cost, in nano-USD, and how many of them nothing can be said of.
+
+    An estimate, for the ledger does not know the size of an answer that cost nothing: each counts as
+    much as the mean of the same model's other calls in the same `rows`.
+    """
+    saved = unknown = 0
+    for row in rows:
+        priced = row.calls - row.cached_calls - row.unpriced_calls
+        if priced > 0:
+            saved += row.cached_calls * row.cost_nano_usd // priced
+        else:
+            unknown += row.cached_calls
+    return saved, unknown
+
+
+async def today_usage(ledger: Ledger, time_zone: str | None) -> TodayUsage:
     """What the local day came to so far."""
-    local = zone(time_zone)
-    start, end = last_days(1, local)
-    (total,) = await store.usage(start=start, end=end)
+    period = last_days(1, zone(time_zone))
+    [total] = await ledger.usage(start=period.start, end=period.end)
     return TodayUsage(
-        date=today(local).isoformat(),
-        time_zone=str(local),
+        date=period.last.isoformat(),
+        time_zone=str(period.time_zone),
         tokens=total.input_tokens + total.output_tokens,
         cost=usd(total.cost_nano_usd),
         calls=total.calls,
@@ -96,6 +188,12 @@ async def today_usage(store: Store, time_zone: str | None) -> TodayUsage:
         saved_usd=usd(total.saved_nano_usd),
         unpriced_calls=total.unpriced_calls,
     )
+
+
+def _listed(groups: list[Group], *, newest: bool) -> dict[str, Any]:
+    left_out = max(0, len(groups) - MAX_GROUPS)
+    kept = groups[left_out:] if newest else groups[:MAX_GROUPS]
+    return ({"groups": kept} if groups else {}) | ({"groups_left_out": left_out} if left_out else {})
 
 
 def _breakdown(rows: Iterable[UsageRow], part: int) -> dict[str, Breakdown]:

@@ -62,6 +62,13 @@ class Ledger(ABC):
         """
 
     @abstractmethod
+    async def import_calls(self, calls: Sequence[CallRecord]) -> int:
+        """Commit calls that were made elsewhere, all or none; says how many.
+
+        Those whose `call_id` is there are passed over. No budget changes, and no features are kept.
+        """
+
+    @abstractmethod
     async def recent_scores(self, limit: int) -> list[float]:
         """Complexity scores of the last calls recorded that have one, newest first."""
 

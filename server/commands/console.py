@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 STDERR = Console(stderr=True, highlight=False)
-_STDOUT = Console(highlight=False)
+STDOUT = Console(highlight=False)
 
 
 def write_json(model: BaseModel) -> None:
@@ -23,11 +23,12 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    _STDOUT.print(table)
+    STDOUT.print(table)
 
 
 def dollars(amount: float | None) -> str:
     """USD with as many digits as small amounts need."""
     if amount is None:
         return "unknown"
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.6f}"
+    size, sign = abs(amount), "-" if amount < 0 else ""
+    return f"{sign}${size:,.2f}" if size >= 1 or size == 0 else f"{sign}${size:.6f}"

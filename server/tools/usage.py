@@ -1,16 +1,84 @@
 """`usage_summary` and `today_usage`."""
 
-from mcp_types import ToolAnnotations
-from pydantic import Field
+from datetime import date, timedelta
+from typing import Annotated, Any
 
+from mcp_types import ToolAnnotations
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from tierwise.routing.clock import today, zone
+from tierwise.routing.errors import InvalidRequest
 from tierwise.server import usage
+from tierwise.server.clock import MAX_DAYS, Period
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
+from tierwise.storage.records import Dimension
 
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+_EPOCH = date(1970, 1, 1)
+"""No call is older, and no arithmetic on what is later leaves the calendar."""
+_DIMENSIONS = ", ".join(Dimension)
 
 
-class SummaryArguments(Arguments):
-    days: int = Field(30, ge=1, le=usage.MAX_DAYS, description="Local days, today included")
+def _iso_date(value: Any) -> Any:
+    try:
+        day = date.fromisoformat(value)
+    except (TypeError, ValueError):
+        day = date.min
+    if day < _EPOCH:
+        raise ValueError("must be a date from 1970 on, such as 2026-11-30")
+    return day
+
+
+def _dimensions(filters: dict[str, str]) -> dict[str, str]:
+    for name in filters:
+        if name not in set(Dimension):
+            raise ValueError(f"has {name[:80]!r}, which is none of {_DIMENSIONS}")
+    return filters
+
+
+Day = Annotated[date, BeforeValidator(_iso_date)]
+Filters = Annotated[dict[str, str], AfterValidator(_dimensions)]
+
+
+class PeriodArguments(Arguments):
+    """Which local days are meant: the last ones, or those from `start` to `end`."""
+
+    days: int = Field(30, ge=1, le=MAX_DAYS, description="Days up to `end`")
+    start: Day | None = Field(None, description="First day, instead of `days`")
+    end: Day | None = Field(None, description="Default: today")
+
+    def period(self, time_zone: str | None) -> Period:
+        """The days meant; none that is still to come counts.
+
+        Raises:
+            InvalidRequest: they contradict each other, or are more than `MAX_DAYS`.
+        """
+        local = zone(time_zone)
+        last = min(self.end or today(local), today(local))
+        if self.start is None:
+            return Period(last - timedelta(days=self.days - 1), last, local)
+        if "days" in self.model_fields_set:
+            raise InvalidRequest("`days` and `start` contradict each other: give one of them.")
+        found = Period(self.start, last, local)
+        if found.days < 1:
+            raise InvalidRequest(f"`start` {self.start} comes after the last day, {last}.")
+        if found.days > MAX_DAYS:
+            raise InvalidRequest(f"{self.start} to {last} is too long; take at most {MAX_DAYS:,} days.")
+        return found
+
+
+class SummaryArguments(PeriodArguments):
+    group_by: usage.GroupBy | None = Field(None, description="Lists `groups`")
+    filters: Filters = Field({}, description='Such as {"tier": "simple"}')
+
+    def query(self, time_zone: str | None) -> usage.UsageQuery:
+        """What is asked for, in the user's days.
+
+        Raises:
+            InvalidRequest: see `period`.
+        """
+        filters = {Dimension(name): value for name, value in self.filters.items()}
+        return usage.UsageQuery(self.period(time_zone), self.group_by, filters)
 
 
 class TodayArguments(Arguments):
@@ -18,8 +86,8 @@ class TodayArguments(Arguments):
 
 
 async def usage_summary(context: ToolContext, arguments: SummaryArguments) -> Answer:
-    zone = context.settings.usage_tracking.time_zone
-    return Answer(await usage.usage_summary(context.engine.store, arguments.days, zone))
+    query = arguments.query(context.settings.usage_tracking.time_zone)
+    return Answer(await usage.usage_summary(context.engine.store, query))
 
 
 async def today_usage(context: ToolContext, arguments: TodayArguments) -> Answer:
@@ -30,7 +98,7 @@ async def today_usage(context: ToolContext, arguments: TodayArguments) -> Answer
 USAGE_SUMMARY = Tool(
     name="usage_summary",
     title="Usage over days",
-    description="Calls, tokens, cost in USD and savings over the last days, by model and provider.",
+    description="Calls, tokens, cost in USD and savings over days, by model and provider.",
     arguments=SummaryArguments,
     result=usage.UsageSummary,
     annotations=_READS,

@@ -68,6 +68,12 @@ class SQLiteStore(Store):
 
         return await self._database.transact(work)
 
+    async def import_calls(self, calls: Sequence[CallRecord]) -> int:
+        def work(connection: sqlite3.Connection) -> int:
+            return sum(add_call(connection, call) is not None for call in calls)
+
+        return await self._database.transact(work)
+
     async def recent_scores(self, limit: int) -> list[float]:
         return await read_scores(self._database, limit)
 

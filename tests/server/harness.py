@@ -210,6 +210,11 @@ class Process:
         self.stdout += line + b"\n"
         return json.loads(line)
 
+    async def read(self) -> bytes:
+        """What comes next on stdout, be it a whole line or not."""
+        with anyio.fail_after(30):
+            return await self._stdout.receive()
+
     async def answer_to(self, number: int) -> Json:
         """The answer to the request of that id; what comes before it is passed over."""
         while (message := await self.receive()).get("id") != number:

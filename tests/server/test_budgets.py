@@ -15,8 +15,8 @@ from tests.fake_provider import FakeProvider, ok
 from tests.server.harness import ERAS, MARKS, Era, Installation, Json, chat, refusal, structured, text
 from tests.server.test_resources import read, subscriber
 from tests.storage.samples import attempt, call
+from tierwise.routing.clock import start_of
 from tierwise.routing.providers.litellm import loading
-from tierwise.server.clock import start_of
 from tierwise.server.configuration import load_settings
 from tierwise.server.errors import ConfigurationError
 from tierwise.storage.sqlite import open_store
@@ -231,7 +231,7 @@ async def test_the_command_line_sets_lists_and_removes_a_budget(demo: Installati
     assert (await demo.run("budget", "remove", "team")).returncode == 0
     again = await demo.run("budget", "remove", "team")
     assert (again.returncode, again.stderr) == (
-        1,
+        2,
         b"Error: There is no budget 'team'; `tierwise budget list` shows them.\n",
     )
 
@@ -239,4 +239,4 @@ async def test_the_command_line_sets_lists_and_removes_a_budget(demo: Installati
 async def test_a_budget_of_the_settings_is_removed_there(demo: Installation):
     demo.configure({"budgets": [DAILY]})
     ended = await demo.run("budget", "remove", "team")
-    assert (ended.returncode, b"take it out of them first" in ended.stderr) == (1, True)
+    assert (ended.returncode, b"take it out of them first" in ended.stderr) == (2, True)

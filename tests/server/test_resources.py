@@ -25,6 +25,16 @@ from tests.server.harness import ERAS, Era, Installation, Json, chat, connect, s
 pytestmark = pytest.mark.anyio
 
 
+PARAMETERS: dict[str, Json] = {
+    "usage://summary/{days}": {"days": 3},
+    "usage://timeseries/{granularity}/{days}": {"granularity": "daily", "days": 3},
+    "usage://savings/{days}": {"days": 3},
+    "usage://export/{format}/{days}": {"format": "json", "days": 3},
+    "usage://budget/{scope}": {"scope": "all"},
+}
+"""What the parameters of each family of resources can be."""
+
+
 async def read(client: Client, uri: str) -> Json:
     [contents] = (await client.read_resource(uri, cache_mode="bypass")).contents
     assert isinstance(contents, TextResourceContents)
@@ -57,8 +67,12 @@ async def test_every_listed_resource_can_be_read(demo: Installation):
             assert resource.title
             assert resource.description
             assert await read(client, resource.uri)
-        template, *_ = (await client.list_resource_templates()).resource_templates
-        assert (await read(client, template.uri_template.format(days=3)))["period_days"] == 3
+        families = (await client.list_resource_templates()).resource_templates
+        assert len(families) == len(PARAMETERS)
+        for family in families:
+            assert family.title
+            assert family.description
+            assert await read(client, family.uri_template.format(**PARAMETERS[family.uri_template])) != {}
 
 
 @pytest.mark.parametrize("days", ["x", "0", "-1", "1.5", "3661", "", "9" * 5000, "٣", "7/8", "{days}"])

@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from tests.storage.samples import NOON, QUARTER, answer, attempt, call, digest
+from tierwise.storage.errors import StorageError
 from tierwise.storage.ports import Store
 from tierwise.storage.records import CallStatus, Dimension, UsageRow
 
@@ -196,3 +197,21 @@ async def test_the_digest_key_is_32_bytes(store: Store) -> None:
 async def test_closing_twice_is_allowed(store: Store) -> None:
     await store.aclose()
     await store.aclose()
+
+
+async def test_imported_calls_are_added_together_and_those_that_are_there_passed_over(store: Store):
+    await store.record(call("b", attempt(cost_nano_usd=5)))
+    imported = [call("a", attempt()), call("b", attempt()), call("c", attempt())]
+    assert await store.import_calls(imported) == 2
+    assert await store.import_calls(imported) == 0
+    total = await totals(store)
+    assert (total.calls, total.cost_nano_usd) == (3, 5 + 700 + 700)
+    assert await store.check() == []
+
+
+async def test_an_import_that_fails_half_way_adds_nothing(store: Store):
+    broken = call("b", attempt(input_tokens=2**70))  # more than a column holds
+    with pytest.raises(StorageError):
+        await store.import_calls([call("a", attempt()), broken])
+    total = await totals(store)
+    assert total.calls == 0
