@@ -67,6 +67,8 @@ class Plan:
     """An answer that is not good enough is followed by one of the next tier."""
     judge: Candidate | None = None
     """Asked in a cascade whether an answer will do."""
+    features: bytes | None = None
+    """What the ledger keeps of the prompt to learn from."""
 
     @property
     def first(self) -> Candidate:

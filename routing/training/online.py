@@ -74,10 +74,8 @@ def _order(prompts: Prompts, seed: int) -> list[int]:
 
 
 def _taught(prompts: Prompts, described: Sequence[Described], seen: Sequence[int]) -> Layer:
-    outcomes: list[StoredOutcome] = []
-    for at in seen:
-        weak, strong = prompts.labels[at].tolist()
-        outcomes.append(measured(weak, strong, described[at][1]))
+    weak, strong = prompts.labels.T.tolist()
+    outcomes = [measured(weak[at], strong[at], described[at][1]) for at in seen]
     return Layer.fit(outcomes, key=_KEY, min_outcomes=30)
 
 
