@@ -191,6 +191,7 @@ def call_record(
         saved_nano_usd=_saved(call.plan, served, attempts) if served else None,
         finish_reason=served.completion.finish_reason if served else None,
         metadata=call.plan.request.metadata,
+        features=call.plan.features,
         attempts=tuple(attempts),
         reservation=reservation,
     )

@@ -24,9 +24,8 @@ from tierwise.routing.calls import (
     receipt,
 )
 from tierwise.routing.catalog import Catalog
-from tierwise.routing.complexity import analyze
-from tierwise.routing.feedback import RecentCalls
 from tierwise.routing.inventory import Inventory
+from tierwise.routing.judgement import Judgement
 from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
 from tierwise.routing.providers.registry import Providers
@@ -34,6 +33,7 @@ from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.router import Journal, RetrySettings, Router, Served
 from tierwise.routing.settings import (
     DefaultSettings,
+    LearningSettings,
     LiteLLMSettings,
     LocalSettings,
     ModelPrice,
@@ -41,10 +41,8 @@ from tierwise.routing.settings import (
     RoutingSettings,
 )
 from tierwise.routing.spending import Spending, Tab
-from tierwise.routing.steering import Steering, cuts_for_share, overridden
 from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import StorageError, TierwiseError
-from tierwise.storage.outcomes import OutcomeRecord, OutcomeSource, Verdict
 from tierwise.storage.ports import Store
 
 _log = logging.getLogger(__name__)
@@ -53,10 +51,6 @@ _KEPT_CALLS = 256
 """Calls whose result can still be fetched after their caller was told that they run on."""
 _TOKENS_PER_SECOND = 50
 """What a large model writes at a moderate pace; tells which answers may outlast the wait for them."""
-_SCORES_FOR_SHARE = 1000
-"""Recent calls whose scores `strong_share` goes by."""
-_SCORES_LIFETIME = 30.0
-"""Seconds until they are read again."""
 _PURGE_INTERVAL = 600.0
 """Seconds between two clearings of expired answers."""
 
@@ -71,6 +65,7 @@ class EngineSettings:
     defaults: DefaultSettings = field(default_factory=DefaultSettings)
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     local: LocalSettings = field(default_factory=LocalSettings)
+    learning: LearningSettings = field(default_factory=LearningSettings)
     cache_ttl_ms: int | None = 3_600_000
     """How long answers are kept; None switches the cache off."""
     semantic_threshold: float | None = None
@@ -106,6 +101,7 @@ async def open_engine(
         engine = Engine(settings, store, environ, providers, spending, tasks)
         tasks.start_soon(engine.purge_regularly)
         tasks.start_soon(engine.catch_up)
+        tasks.start_soon(engine.judgement.learn_regularly)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -140,13 +136,11 @@ class Engine:
         self._router = Router(
             providers.of, self._api_key, _retry_settings(settings), settings.routing.cascade
         )
+        self.judgement = Judgement(settings.routing, settings.learning, store)
         self._flights: dict[FlightKey, Flight] = {}
         """Those that identical calls may join."""
         self._in_flight: set[Flight] = set()
         self._running: OrderedDict[str, Call] = OrderedDict()
-        self._recent = RecentCalls()
-        self._scores: list[float] = []
-        self._scores_stale_at = 0.0
 
     async def catalog(self) -> Catalog:
         """Every model that can come into question.
@@ -167,63 +161,23 @@ class Engine:
             for model in models[:1]:
                 self._providers.of(model).start_loading()
 
-    async def plan(self, request: ChatRequest) -> Plan:
-        """Where `request` would go, and why; calls nobody.
+    async def plan(self, request: ChatRequest, *, explore: bool = False) -> Plan:
+        """Where `request` would go, and why; calls nobody. `explore` is for a call that will be made.
 
         Raises:
             UnknownModel: the request or the settings name a model that does not exist.
         """
-        settings = self._settings
         if request.temperature is None:
-            request = replace(request, temperature=settings.defaults.temperature)
-        complexity = analyze(
-            request.prompt,
-            request.history,
-            factors=settings.routing.complexity_factors,
-            cuts=await self.cuts(),
-        )
+            request = replace(request, temperature=self._settings.defaults.temperature)
+        judged = await self.judgement.judge(request, explore=explore)
         catalog, today = await self.catalog(), datetime.now(UTC).date()
-        steering, budgets = self._steering(request), await self.spending.applying_to(request)
-        return plan(request, complexity, catalog, _policy_settings(settings), today, steering, budgets)
+        budgets = await self.spending.applying_to(request)
+        policy = _policy_settings(self._settings)
+        decided = plan(request, judged.complexity, catalog, policy, today, judged.steering, budgets)
+        return replace(decided, features=judged.features)
 
     async def _cheaper(self, decided: Plan) -> Plan:
         return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings))
-
-    async def cuts(self) -> tuple[float, float]:
-        """The scores at which standard and complex begin: the fixed ones, or those that give
-        `strong_share` of the recent calls to the complex tier."""
-        fixed, share = self._settings.routing.rules.cuts(), self._settings.routing.strong_share
-        if share is None:
-            return fixed
-        if time.monotonic() >= self._scores_stale_at:
-            self._scores = await self.store.recent_scores(_SCORES_FOR_SHARE)
-            self._scores_stale_at = time.monotonic() + _SCORES_LIFETIME
-        return cuts_for_share(self._scores, share, fixed)
-
-    def _steering(self, request: ChatRequest) -> Steering:
-        steering = overridden(request, self._settings.routing.overrides)
-        floor = self._recent.floor(request)
-        if floor is None:
-            return steering
-        return Steering(tier=steering.tier, floor=floor, reason="an answer in this conversation was too weak")
-
-    async def rate(self, call_id: str, verdict: Verdict, note: str | None = None) -> None:
-        """Keep somebody's verdict on a call. One that was too weak raises the tier for the rest of its
-        conversation at once.
-
-        Raises:
-            UnknownCall: the ledger has no such call.
-        """
-        await self._learn(call_id, verdict, OutcomeSource.RATED, note)
-        if verdict is Verdict.TOO_WEAK:
-            self._recent.raise_floor(call_id)
-
-    async def _learn(
-        self, call_id: str, verdict: Verdict, source: OutcomeSource, note: str | None = None
-    ) -> None:
-        await self.store.add_outcome(
-            OutcomeRecord(call_id=call_id, at=_now(), verdict=verdict, source=source, note=note)
-        )
 
     async def start(self, request: ChatRequest, *, watched: bool = False) -> Call:
         """Set a call off; it runs on its own until it is done or given up.
@@ -233,7 +187,7 @@ class Engine:
         Raises:
             NoCandidate, UnknownModel: nothing can serve it; nothing was spent.
         """
-        decided = await self.plan(request)
+        decided = await self.plan(request, explore=True)
         first = decided.first
         key = None
         if self._settings.cache_ttl_ms is not None and request.use_cache:
@@ -329,20 +283,12 @@ class Engine:
             warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
             if isinstance(outcome, Served) and isinstance(written, Committed) and self._settings.tracking:
-                await self._note_behaviour(call, outcome)
-
-    async def _note_behaviour(self, call: Call, served: Served) -> None:
-        """What the call says of answers: of its own, and of the one that its caller was not content with."""
-        request, tier = call.plan.request, served.candidate.tier
-        earlier = self._recent.retried(request, tier)
-        self._recent.remember(call.id, request, tier)
-        try:
-            if served.escalated is not None:
-                await self._learn(call.id, Verdict.TOO_WEAK, OutcomeSource.ESCALATED)
-            if earlier is not None:
-                await self._learn(earlier, Verdict.TOO_WEAK, OutcomeSource.RETRIED)
-        except StorageError as error:
-            _log.warning("An outcome was not kept: %s", error)
+                await self.judgement.note_served(
+                    call.id,
+                    call.plan.request,
+                    outcome.candidate.tier,
+                    escalated=outcome.escalated is not None,
+                )
 
 
 def _policy_settings(settings: EngineSettings) -> PolicySettings:

@@ -70,6 +70,8 @@ class Plan:
     """Asked in a cascade whether an answer will do."""
     budgets: tuple[Budget, ...] = ()
     """Those that the call is charged to."""
+    features: bytes | None = None
+    """What the ledger keeps of the prompt to learn from."""
 
     @property
     def first(self) -> Candidate:

@@ -89,7 +89,7 @@ def _planned(candidate: Candidate) -> PlannedModel:
 async def routing_rules(context: ToolContext) -> dict[str, RoutingRule]:
     """Each tier with its models and the scores that belong to it."""
     catalog = await context.engine.catalog()
-    standard, complex_ = await context.engine.cuts()
+    standard, complex_ = await context.engine.judgement.cuts()
     bounds = {
         Tier.SIMPLE: (0.0, standard),
         Tier.STANDARD: (standard, complex_),

@@ -21,7 +21,7 @@ class Rated(BaseModel):
 
 
 async def rate_answer(context: ToolContext, arguments: RateArguments) -> Answer:
-    await context.engine.rate(arguments.call_id, arguments.verdict, arguments.note)
+    await context.engine.judgement.rate(arguments.call_id, arguments.verdict, arguments.note)
     text = f"Noted: {arguments.verdict}."
     return Answer(Rated(call_id=arguments.call_id, verdict=arguments.verdict), text)
 

@@ -107,9 +107,9 @@ async def test_the_hardest_part_of_the_users_own_traffic_goes_to_the_complex_tie
 async def test_a_verdict_is_kept_with_what_is_known_of_the_call(fake: FakeProvider, store: Store) -> None:
     async with running(fake, store) as bench:
         receipt = await bench.ask()
-        await bench.engine.rate(receipt.call_id, Verdict.GOOD, "to the point")
+        await bench.engine.judgement.rate(receipt.call_id, Verdict.GOOD, "to the point")
         with pytest.raises(UnknownCall, match=re.escape("nope")):
-            await bench.engine.rate("nope", Verdict.GOOD)
+            await bench.engine.judgement.rate("nope", Verdict.GOOD)
     (outcome,) = await store.outcomes(10)
     assert (outcome.call_id, outcome.verdict, outcome.source, outcome.note) == (
         receipt.call_id,
@@ -126,7 +126,7 @@ async def test_too_weak_raises_the_tier_for_the_rest_of_that_conversation_and_no
     async with running(fake, store) as bench:
         weak = await bench.ask(prompt="Hello!", tier=None)
         assert weak.tier is Tier.SIMPLE
-        await bench.engine.rate(weak.call_id, Verdict.TOO_WEAK)
+        await bench.engine.judgement.rate(weak.call_id, Verdict.TOO_WEAK)
         turns = (Message("user", "Hello!"), Message("assistant", weak.content))
         going_on = await bench.ask(prompt="Thanks!", tier=None, history=turns)
         elsewhere = await bench.ask(prompt="Thanks!", tier=None)

@@ -128,7 +128,7 @@ async def test_an_export_that_fails_leaves_the_old_file_and_no_other(filled: Ins
         (["--format", "xlsx"], 2, "'xlsx' is not one of"),
         (["--days", "0"], 2, "0 is not in the range"),
         (["--days", "1000000000"], 2, "is not in the range"),
-        (["--start", "2026-03-02", "--end", "2026-03-01"], 1, "`start` 2026-03-02 comes after the last day"),
+        (["--start", "2026-03-02", "--end", "2026-03-01"], 2, "`start` 2026-03-02 comes after the last day"),
     ],
 )
 async def test_an_export_that_cannot_be_says_why(

@@ -91,7 +91,7 @@ async def test_a_dry_run_shows_the_same_and_changes_nothing(mispriced: Installat
 
 async def test_repricing_since_no_day_is_refused(installation: Installation):
     ended = await installation.run("reprice", "--since", "spring")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert ended.stderr == b"Error: `start` must be a date from 1970 on, such as 2026-11-30.\n"
 
 
