@@ -10,9 +10,10 @@ from hashlib import blake2b
 import anyio
 
 from tierwise.routing import pricing
+from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.request import Message, Tier
-from tierwise.routing.router import Journal, Served
+from tierwise.routing.router import Served
 from tierwise.routing.spending import Tab
 from tierwise.storage.budgets import Budget
 from tierwise.storage.errors import TierwiseError

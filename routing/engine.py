@@ -25,12 +25,13 @@ from tierwise.routing.calls import (
 )
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.inventory import Inventory
+from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
 from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.request import ChatRequest, Tier
-from tierwise.routing.router import Journal, RetrySettings, Router, Served
+from tierwise.routing.router import RetrySettings, Router, Served
 from tierwise.routing.settings import (
     DefaultSettings,
     LearningSettings,

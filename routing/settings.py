@@ -39,10 +39,18 @@ VariableName = Annotated[str, AfterValidator(_variable_name)]
 """The name of an environment variable."""
 
 
-def _endpoint(url: str) -> str:
+def _http(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("it must be a URL that begins with http:// or https://")
+    return url
+
+
+HttpUrl = Annotated[str, AfterValidator(_http)]
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
     if parts.username or parts.password:
         raise ValueError("it must hold no user name or password; name the key's variable in api_key_env")
     return url
@@ -53,7 +61,7 @@ class ProviderSettings(Section):
 
     api_key_env: VariableName | None = None
     """The environment variable that holds the key; by default the provider's usual one."""
-    api_base: Annotated[str, AfterValidator(_endpoint)] | None = None
+    api_base: Annotated[HttpUrl, AfterValidator(_without_credentials)] | None = None
     """The provider's own endpoint, a LiteLLM proxy or any OpenAI-compatible server."""
     models: dict[str, str] = Field(default_factory=dict[str, str])
     """Short aliases for model names."""

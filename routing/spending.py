@@ -16,10 +16,11 @@ from datetime import UTC, datetime, tzinfo
 
 from tierwise.routing.clock import period_end, period_start
 from tierwise.routing.errors import BudgetExceeded, InvalidRequest
+from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.pricing import most_cost, nano_usd, usd
 from tierwise.routing.request import ChatRequest, Message
-from tierwise.routing.router import Journal, Served
+from tierwise.routing.router import Served
 from tierwise.routing.settings import BudgetSettings
 from tierwise.routing.tokens import most_prompt_tokens
 from tierwise.storage.budgets import (

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from tierwise.routing.settings import (
     BudgetSettings,
     DefaultSettings,
+    HttpUrl,
     LearningSettings,
     LiteLLMSettings,
     LocalSettings,
@@ -124,16 +125,10 @@ class ServerSettings(Section):
     """The tools to offer: those that most agents need, or all."""
 
 
-def _http(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise ValueError("it must be the address of a web server, beginning with https:// or http://")
-    return value
-
-
 class AlertSettings(Section):
     """Whom to tell, beside the caller, when a budget's threshold is crossed."""
 
-    webhook: Annotated[str, AfterValidator(_http)] | None = None
+    webhook: HttpUrl | None = None
     """Gets a POST with JSON."""
     webhook_secret_env: VariableName | None = None
     """The environment variable with the secret that the POST is signed with."""

@@ -235,6 +235,19 @@ async def test_retries_and_fallbacks_together_stay_under_the_price_cap(
     assert (bench.records[0].cost_nano_usd or 0) <= cap * 1e9
 
 
+async def test_where_the_price_cap_has_no_room_for_another_attempt_a_cheaper_model_answers(
+    fake: FakeProvider, store: Store
+) -> None:
+    fake.always("standard", cut_mid_stream(3))
+    async with running(fake, store) as bench:
+        plan = await bench.engine.plan(chat(max_tokens=10))
+        cap = usd(plan.first.worst_cost or 0)
+        receipt = await bench.ask(max_tokens=10, max_cost_usd=cap, watched=True)
+        assert bench.upstream == ["standard", "small"]
+    assert receipt.model == "fake/small"
+    assert 0 < (receipt.cost or 0) <= cap * 1e9
+
+
 async def test_no_limit_is_sent_to_a_server_of_the_users_own_unless_the_caller_sets_one(
     fake: FakeProvider, store: Store
 ) -> None:

@@ -135,7 +135,7 @@ async def test_a_secret_that_is_not_set_is_named_at_the_start(limited: Installat
 @pytest.mark.parametrize(
     ("alerts", "sentence"),
     [
-        ({"webhook": "ftp://example.org"}, "alerts.webhook: it must be the address of a web server"),
+        ({"webhook": "ftp://example.org"}, "alerts.webhook: it must be a URL that begins with http"),
         (
             {"webhook_secret_env": "sk-proj-Abc123Def456Ghi789"},
             "alerts.webhook_secret_env: it takes",

@@ -1,0 +1,97 @@
+"""What has happened in a call: each of its attempts, with its end and its cost."""
+
+import time
+from dataclasses import dataclass, field, replace
+
+from tierwise.routing import pricing
+from tierwise.routing.errors import UpstreamError, UpstreamTimeout
+from tierwise.routing.policy import Candidate
+from tierwise.routing.providers.base import Completion, Usage
+from tierwise.routing.request import Message
+from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
+from tierwise.storage.records import AttemptRecord
+
+
+@dataclass(slots=True)
+class Journal:
+    """What has happened in a call so far; whoever holds it sees it grow."""
+
+    streaming: bool = False
+    """Ask the provider for the parts of the answer as they are written."""
+    attempts: list[AttemptRecord] = field(default_factory=list[AttemptRecord])
+    pieces: list[str] = field(default_factory=list[str])
+    """The text that the attempt under way has written."""
+    started: float = field(default_factory=time.monotonic)
+    """When the call's deadline began to run."""
+
+    @property
+    def text(self) -> str:
+        """What there is of the answer."""
+        return "".join(self.pieces)
+
+    @property
+    def cost(self) -> int:
+        """What the attempts have cost in nano-USD, as far as their prices are known."""
+        return sum(attempt.cost_nano_usd or 0 for attempt in self.attempts)
+
+
+class Recorder:
+    """Turns the end of one attempt into its record."""
+
+    def __init__(self, journal: Journal, candidate: Candidate, messages: tuple[Message, ...]) -> None:
+        self._journal = journal
+        self._candidate = candidate
+        self._messages = messages
+        self._started_at = time.time()
+        self._start = time.perf_counter()
+
+    def answered(self, completion: Completion) -> None:
+        usage = completion.usage
+        self._append("ok", self._bounded(usage) if usage.estimated else usage)
+
+    def failed(self, error: UpstreamError) -> None:
+        """A provider charges for what it wrote before it broke, and for work that outlasted our wait;
+        a refusal before the first word costs nothing."""
+        charged = self._journal.text or isinstance(error, UpstreamTimeout)
+        self._append(error.code, self._estimate() if charged else Usage())
+
+    def cancelled(self) -> None:
+        """A request that was under way has had its prompt read, and is charged for it."""
+        self._append("cancelled", self._estimate())
+
+    def _estimate(self) -> Usage:
+        usage = Usage(
+            input_tokens=estimate_prompt_tokens(self._messages),
+            output_tokens=estimate_tokens(self._journal.text),
+            estimated=True,
+        )
+        return self._bounded(usage)
+
+    def _bounded(self, usage: Usage) -> Usage:
+        """Our own count, which may not pass what the model could write: no more is reserved."""
+        return replace(usage, output_tokens=min(usage.output_tokens, self._candidate.max_tokens))
+
+    def _append(self, outcome: str, usage: Usage) -> None:
+        model = self._candidate.model
+        cost = 0 if usage.total_tokens == 0 else pricing.cost(usage, model.price) if model.price else None
+        self._journal.attempts.append(
+            AttemptRecord(
+                provider=model.provider,
+                model=model.id,
+                outcome=outcome,
+                started_at=int(self._started_at * 1000),
+                latency_ms=(time.perf_counter() - self._start) * 1000,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cache_read_tokens=usage.cache_read_tokens,
+                cache_write_tokens=usage.cache_write_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+                estimated=usage.estimated,
+                cost_nano_usd=cost,
+                cost_note=model.price_note
+                if cost is None
+                else "token counts estimated"
+                if usage.estimated
+                else None,
+            )
+        )
