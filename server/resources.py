@@ -218,11 +218,6 @@ async def read(context: ToolContext, uri: str) -> TextResourceContents:
     return TextResourceContents(uri=uri, text=content.text, mime_type=content.mime_type)
 
 
-def check_known(uri: str) -> None:
-    """Raise `MCPError`, -32602, where there is no resource at `uri`."""
-    _reader(uri)
-
-
 def _reader(uri: str) -> Reader:
     try:
         return _find(uri)

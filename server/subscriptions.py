@@ -10,7 +10,6 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated
 
-from tierwise.server.resources import check_known
 from tierwise.storage.records import CallRecord
 
 _log = logging.getLogger(__name__)
@@ -48,12 +47,8 @@ class UsageSubscriptions:
             self._listened.subtract(uris)
 
     async def subscribe(self, ctx: RequestContext, params: types.SubscribeRequestParams) -> types.EmptyResult:
-        """Serve `resources/subscribe`; the subscription ends with the connection.
-
-        Raises:
-            MCPError: -32602 where there is no such resource.
-        """
-        check_known(params.uri)
+        """Serve `resources/subscribe`; the subscription ends with the connection. One to a resource that
+        there is not is taken, as in `subscriptions/listen`, and never fires."""
         connection = ctx.session._connection  # pyright: ignore[reportPrivateUsage]  the SDK has no public way to it
         key = (id(connection), params.uri)
         if key not in self._subscribed:
