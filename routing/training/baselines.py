@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable
+from math import exp
 from typing import Any
 
 import numpy as np
@@ -53,28 +54,48 @@ def three_factors(texts: list[str]) -> Array:
     return 0.3 * (tokens / 2000).clip(0, 1) + 0.5 * (np.array(found) / 5).clip(0, 1)
 
 
-def litellm_router(texts: list[str]) -> Array:
-    """(n,): litellm's rule-based complexity router; its tier decides the band, its score the place in it."""
+def litellm_router() -> Callable[[str], float]:
+    """litellm's rule-based complexity router; its tier decides the band, its score the place in it."""
     strategy = _litellm("router_strategy.complexity_router.complexity_router")
     deployment = {"model_name": "m", "litellm_params": {"model": "openai/gpt-4o-mini", "api_key": "none"}}
     models = _litellm("router").Router(model_list=[deployment])
     router = strategy.ComplexityRouter("m", models, {"tiers": dict.fromkeys(_BANDS, "m")})
-    judged = [router.classify(text) for text in texts]
-    return np.array([_BANDS[tier.value] + _BAND / (1 + np.exp(-5 * score)) for tier, score, _ in judged])
+
+    def judge(text: str) -> float:
+        tier, score, _ = router.classify(text)
+        return _BANDS[tier.value] + _BAND / (1 + exp(-5 * score))
+
+    return judge
 
 
-def litellm_predictor(texts: list[str]) -> Array:
-    """(n,): litellm's tier predictor; in the band of the tier required, 1 - P(the cheapest tier succeeds)."""
+def litellm_predictor() -> Callable[[str], float]:
+    """litellm's tier predictor; in the band of the tier required, 1 - P(the cheapest tier succeeds)."""
     request_type = _litellm("router_strategy.adaptive_router.classifier").classify_prompt
     predictor = _litellm("router_strategy.complexity_router.tier_predictor")
     trained = predictor.TierSuccessPredictor(predictor.resolve_tier_artifact("ultrafeedback"))
     bands = dict(enumerate(_BANDS.values(), start=1))
-    found = [trained.predict(text, request_type(text)) for text in texts]
-    return np.array([bands[one.required_tier] + _BAND * (1 - one.probabilities[1]) for one in found])
+
+    def judge(text: str) -> float:
+        found = trained.predict(text, request_type(text))
+        return bands[found.required_tier] + _BAND * (1 - found.probabilities[1])
+
+    return judge
+
+
+def each(judge: Callable[[], Callable[[str], float]]) -> Callable[[list[str]], Array]:
+    """The baseline of many texts, (n,), made of a judge of one."""
+
+    def judge_all(texts: list[str]) -> Array:
+        judge_one = judge()
+        return np.array([judge_one(text) for text in texts])
+
+    return judge_all
 
 
 def _litellm(module: str) -> Any:
     """litellm is no part of training: it is only measured, where it is installed."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it asks the network for prices
+    os.environ["LITELLM_MODE"] = "PRODUCTION"
     return importlib.import_module(f"litellm.{module}")
 
 
@@ -83,6 +104,7 @@ def baselines() -> dict[str, Callable[[list[str]], Array]]:
     ours = {"prompt length": length, "three-factor formula": three_factors}
     if importlib.util.find_spec("litellm") is None:
         return ours
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    os.environ["LITELLM_MODE"] = "PRODUCTION"
-    return ours | {"litellm complexity router": litellm_router, "litellm tier predictor": litellm_predictor}
+    return ours | {
+        "litellm complexity router": each(litellm_router),
+        "litellm tier predictor": each(litellm_predictor),
+    }

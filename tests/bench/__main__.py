@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median, quantiles
@@ -21,6 +22,7 @@ from typing import Any
 import click
 
 from tierwise.routing.complexity import analyze
+from tierwise.routing.training.baselines import litellm_predictor, litellm_router
 
 BARE = [sys.executable, str(Path(__file__).with_name("bare_server.py"))]
 TIERWISE = [str(Path(sys.executable).with_name("tierwise"))]
@@ -142,9 +144,21 @@ def report(starts: int, calls: int) -> None:
         compare("`analyze_complexity`, against a tool that does nothing", analysis, noop, 1.0)
         compare("`chat` answered from the cache, against the same", hit, noop, 1.5)
         resident = [server.resident_megabytes() for server in (tierwise, plain)]
-    [judged] = interleaved(calls, timed(lambda: analyze(TWO_THOUSAND)))
-    click.echo(f"\nComplexity of 2,000 characters: {judged} ms (at most 0.3)")
-    click.echo("Resident before litellm: {:.0f} MB (at most 90); bare MCPServer: {:.0f} MB".format(*resident))
+    click.echo(
+        "\nResident before litellm: {:.0f} MB (at most 90); bare MCPServer: {:.0f} MB".format(*resident)
+    )
+    report_analysis(calls)
+
+
+def report_analysis(calls: int) -> None:
+    """Print how long it takes to judge a prompt, beside litellm's two analysers."""
+    click.echo("\n| p50 (p99) in ms | tierwise | litellm's router | litellm's predictor |\n|---|---|---|---|")
+    router, predictor = litellm_router(), litellm_predictor()
+    for size, rounds in ((2_000, calls // 3), (100_000, 30)):
+        text = (TWO_THOUSAND * (size // len(TWO_THOUSAND) + 1))[:size]
+        judges = (partial(judge, text) for judge in (analyze, router, predictor))
+        ours, theirs, trained = interleaved(rounds, *map(timed, judges))
+        click.echo(f"| complexity of {size:,} characters | {ours} | {theirs} | {trained} |")
 
 
 def machine() -> str:
