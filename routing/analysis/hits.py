@@ -60,9 +60,11 @@ def find(words: list[str]) -> Hits:
             _add_terms(hits, word[:unspaced])
             unspaced = max(0, unspaced - len(word))
         else:
-            phrase, categories = _phrase(words, at, known) if known.phrases else (word, known.categories)
+            following = words[at + 1] if at + 1 < len(words) else BREAK
+            begins = following in known.seconds
+            phrase, categories = _phrase(words, at, known) if begins else (word, known.categories)
             # A bare "…, design" asks for nothing: what is to be designed?
-            bare = at > 0 and words[at + 1 : at + 2] in ([], [BREAK])
+            bare = at > 0 and following == BREAK
             room = hits.add(phrase, categories, 1 if known.verb_final else 0 if bare else room)
     return hits
 

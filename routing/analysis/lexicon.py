@@ -41,6 +41,8 @@ class Known(NamedTuple):
     categories: Categories
     phrases: dict[str, Categories]
     """The phrases that begin with the word."""
+    seconds: frozenset[str]
+    """The second words of these: most words that could begin a phrase are not followed by one."""
     verb_final: bool
     """Is it in the script of a language that ends clauses with their verbs?"""
     unspaced: bool
@@ -60,13 +62,14 @@ class Lexicon:
     def look_up(self, word: str) -> Known | None:
         """None for a word that tells nothing, as most do."""
         if is_unspaced(word):
-            return Known((), {}, False, unspaced=True)
+            return Known((), {}, frozenset(), False, unspaced=True)
         if len(word) > LONGEST_WORD:
             return None
         categories, phrases = self._of_word(word), self.phrases.get(word, {})
         if not categories and not phrases:
             return None
-        return Known(categories, phrases, _is_verb_final(word), unspaced=False)
+        seconds = frozenset(phrase.split()[1] for phrase in phrases)
+        return Known(categories, phrases, seconds, _is_verb_final(word), unspaced=False)
 
     def _of_word(self, word: str) -> Categories:
         """What is listed for the word itself and for the longest stem that it begins with."""
