@@ -235,7 +235,8 @@ class Engine:
             await anyio.sleep(_PURGE_INTERVAL)
 
     def _api_key(self, model: Model) -> str | None:
-        return self._environ[model.key_variable].strip() if model.key_variable else None
+        # A judge is asked whether or not its key is there: without one the provider says so.
+        return self._environ.get(model.key_variable, "").strip() or None if model.key_variable else None
 
     def _may_outlast_its_wait(self, candidate: Candidate, request: ChatRequest) -> bool:
         long = (request.max_tokens or 0) > _TOKENS_PER_SECOND * self._settings.answer_within

@@ -7,7 +7,7 @@ from tests.routing.bench import MARKS, litellm, rules, running
 from tierwise.routing.cascade import judge_rejects
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import Tier
-from tierwise.routing.settings import CascadeSettings, RoutingSettings
+from tierwise.routing.settings import CascadeSettings, ProviderSettings, RoutingSettings
 from tierwise.storage.outcomes import OutcomeSource, Verdict
 from tierwise.storage.ports import Store
 
@@ -117,6 +117,16 @@ async def test_a_judge_model_decides_and_its_cost_is_on_the_receipt(
 async def test_an_answer_passes_where_the_judge_itself_fails(fake: FakeProvider, store: Store) -> None:
     fake.always("peer", status(500))
     async with running(fake, store, routing=routing(judge_model="fake/peer")) as bench:
+        assert (await bench.ask(tier=None)).model == "fake/small"
+
+
+async def test_a_judge_without_a_key_lets_the_answer_pass(fake: FakeProvider, store: Store) -> None:
+    providers = litellm(fake).providers | {
+        "locked": ProviderSettings(api_base=fake.url, api_key_env="ABSENT_KEY")
+    }
+    fake.always("judge", status(401))
+    settings = litellm(fake, providers=providers)
+    async with running(fake, store, routing=routing(judge_model="locked/judge"), litellm=settings) as bench:
         assert (await bench.ask(tier=None)).model == "fake/small"
 
 
