@@ -134,6 +134,7 @@ class ChatResult(ChatStatus):
     model: str | None = None
     provider: str | None = None
     tier: Tier | None = None
+    tier_chosen: Tier | None = None
     complexity_score: float | None = None
     reason: str | None = None
     input_tokens: int | None = None
@@ -202,6 +203,7 @@ async def _wait(context: ToolContext, call: Call, within: float) -> bool:
 def chat_result_of(receipt: Receipt) -> ChatResult:
     """The receipt as programs read it: money in USD, and nothing that says nothing."""
     optional: dict[str, Any] = {
+        "tier_chosen": receipt.tier_chosen if receipt.tier_chosen is not receipt.tier else None,
         "cost_note": receipt.cost_note,
         "attempts": _attempts(receipt.attempts) if _worth_telling(receipt.attempts) else None,
         "similarity": None if receipt.similarity is None else round(receipt.similarity, 3),

@@ -9,7 +9,7 @@ from tierwise.storage.sqlite.store import open_store
 
 
 @pytest.fixture
-async def fake() -> AsyncGenerator[FakeProvider]:
+async def fake(litellm_loaded: None) -> AsyncGenerator[FakeProvider]:
     async with FakeProvider() as fake:
         yield fake
 

@@ -8,7 +8,7 @@ from tests.server.harness import Installation, keyless, through
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[FakeProvider]:
+async def fake(litellm_loaded: None) -> AsyncIterator[FakeProvider]:
     async with FakeProvider() as fake:
         yield fake
 
@@ -20,6 +20,6 @@ def installation(tmp_path: Path, fake: FakeProvider) -> Installation:
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> Installation:
+def demo(tmp_path: Path, litellm_loaded: None) -> Installation:
     """One without any key."""
     return Installation(tmp_path, keyless())

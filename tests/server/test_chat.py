@@ -137,7 +137,7 @@ async def test_a_fallback_shows_every_attempt(installation: Installation, fake: 
     async with installation.client() as client:
         receipt = await chat(client, PROMPT)
     assert receipt["model"] == "fake/standard"
-    assert receipt["tier"] == "standard"
+    assert (receipt["tier_chosen"], receipt["tier"]) == ("simple", "standard")
     assert "that failed, so fake/standard served" in receipt["reason"]
     assert [(tried["model"], tried["outcome"]) for tried in receipt["attempts"]] == [
         ("fake/small", "server_failed"),
