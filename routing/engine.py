@@ -15,6 +15,7 @@ import anyio.abc
 
 from tierwise.routing.answers import Answers
 from tierwise.routing.books import Books
+from tierwise.routing.breaker import CircuitBreakers
 from tierwise.routing.calls import (
     Call,
     Flight,
@@ -24,11 +25,14 @@ from tierwise.routing.calls import (
     receipt,
 )
 from tierwise.routing.catalog import Catalog
+from tierwise.routing.checks import Checks
+from tierwise.routing.health import Vitals
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
 from tierwise.routing.models import Model
-from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
+from tierwise.routing.order import PolicySettings, strategy_of
+from tierwise.routing.policy import Candidate, Plan, cheapest_first, plan
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.router import RetrySettings, Router, Served
@@ -103,6 +107,7 @@ async def open_engine(
         tasks.start_soon(engine.purge_regularly)
         tasks.start_soon(engine.catch_up)
         tasks.start_soon(engine.judgement.learn_regularly)
+        tasks.start_soon(engine.checks.run_regularly)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -134,8 +139,13 @@ class Engine:
             settings.litellm, settings.routing, settings.pricing, settings.local, environ
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
+        breakers = CircuitBreakers(
+            store, settings.reliability.breaker, attempt_timeout=settings.litellm.timeout
+        )
+        self.vitals = Vitals(store, breakers)
+        self.checks = Checks(settings.reliability.health, breakers, self._inventory.known, self._api_key)
         self._router = Router(
-            providers.of, self._api_key, _retry_settings(settings), settings.routing.cascade
+            providers.of, self._api_key, _retry_settings(settings), settings.routing.cascade, breakers
         )
         self.judgement = Judgement(settings.routing, settings.learning, store)
         self._flights: dict[FlightKey, Flight] = {}
@@ -174,11 +184,13 @@ class Engine:
         catalog, today = await self.catalog(), datetime.now(UTC).date()
         budgets = await self.spending.applying_to(request)
         policy = _policy_settings(self._settings)
-        decided = plan(request, judged.complexity, catalog, policy, today, judged.steering, budgets)
+        health = await self.vitals.health(strategy_of(request, policy))
+        decided = plan(request, judged.complexity, catalog, policy, today, judged.steering, budgets, health)
         return replace(decided, features=judged.features)
 
     async def _cheaper(self, decided: Plan) -> Plan:
-        return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings))
+        health = await self.vitals.health("least_cost")
+        return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings), health)
 
     async def start(self, request: ChatRequest, *, watched: bool = False) -> Call:
         """Set a call off; it runs on its own until it is done or given up.
@@ -197,9 +209,15 @@ class Engine:
         flight = self._flights.get(key) if key else None
         if flight is None or flight.scope.cancel_called or (watched and not flight.journal.streaming):
             journal = Journal(streaming=streaming)
-            flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets))
+            turn = self.vitals.take_turn(first.model) if decided.changing else None
+            flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets), turn)
             self._in_flight.add(flight)
             self._tasks.start_soon(self._fly, flight)
+        elif decided.changing:  # whose turn it is has been settled by the first call
+            settled = flight.calls[0].plan
+            decided = replace(
+                decided, candidates=settled.candidates, peers=settled.peers, reason=settled.reason
+            )
         call = Call(decided, flight)
         flight.calls.append(call)
         if key:
@@ -262,6 +280,8 @@ class Engine:
                 "tierwise itself failed on this call; its log on stderr says how. Please report it."
             )
         finally:
+            if flight.turn and not flight.journal.attempts:
+                self.vitals.give_back(flight.turn)
             if flight.key and self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
             with anyio.CancelScope(shield=True):

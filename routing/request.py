@@ -6,6 +6,11 @@ from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
 
+Strategy = Literal["priority", "least_cost", "least_latency", "round_robin", "random", "cascade"]
+"""`priority`: the models of the tier in the order in which they are written; see `routing/strategies.py`
+for the others. `cascade`: the cheapest tier answers first, and the next one where that answer is not good
+enough."""
+
 
 class Tier(StrEnum):
     """How hard a prompt is; ordered from the cheapest models to the most capable."""
@@ -55,7 +60,7 @@ class ChatRequest:
     """Replaces the ladder that would follow the first choice; None keeps it."""
     max_cost_usd: float | None = None
     """Worst-case cost that the call may have, in USD."""
-    strategy: Literal["priority", "cascade"] | None = None
+    strategy: Strategy | None = None
     """Overrides the settings' strategy."""
 
     @property

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from tierwise.routing import pricing
+from tierwise.routing.breaker import CircuitBreakers
 from tierwise.routing.cascade import judge_messages, judge_rejects, weakness
 from tierwise.routing.errors import (
     AllCandidatesFailed,
@@ -22,7 +23,7 @@ from tierwise.routing.errors import (
 )
 from tierwise.routing.journal import Journal, Recorder
 from tierwise.routing.models import Model
-from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.policy import Candidate, Exclusion, Plan
 from tierwise.routing.providers.base import Completion, Provider, UpstreamCall, Usage
 from tierwise.routing.request import Message
 from tierwise.routing.settings import CascadeSettings
@@ -76,9 +77,11 @@ class Router:
         api_key_of: Callable[[Model], str | None],
         settings: RetrySettings,
         cascade: CascadeSettings,
+        breakers: CircuitBreakers,
     ) -> None:
         self._provider_of = provider_of
         self._api_key_of = api_key_of
+        self._breakers = breakers
         self._settings = settings
         self._cascade = cascade
 
@@ -95,6 +98,10 @@ class Router:
             AllCandidatesFailed: each was tried; the message says how each failed.
             DeadlineExceeded: time ran out first.
         """
+        if (known := await self._known_to_peers(plan, find_answer)) is not None:
+            return known
+        if not plan.candidates:
+            raise plan.nothing_left()
         run = _Run(plan, journal, admit, self._settings.deadline)
         weak: Served | None = None
         candidate: Candidate | None = plan.first
@@ -116,7 +123,15 @@ class Router:
             candidate = stronger
         if weak is not None:
             return weak  # better than nothing, now that all stronger models have failed
-        raise AllCandidatesFailed(_all_failed(run.failures))
+        raise AllCandidatesFailed(_all_failed(run.failures, plan.excluded))
+
+    async def _known_to_peers(self, plan: Plan, find_answer: FindAnswer) -> Served | None:
+        """A cached answer that is as good as asking the plan's first candidate."""
+        for candidate in (*plan.candidates[:1], *plan.peers) if plan.peers else ():
+            served = await find_answer(candidate)
+            if served and not (plan.cascade and weakness(served.completion, self._cascade)):
+                return served
+        return None
 
     async def _fault(self, run: "_Run", served: Served) -> str | None:
         """What is wrong with an answer, in a cascade; its attempt is marked as escalated."""
@@ -167,6 +182,13 @@ class Router:
         return delay * (1 - _JITTER * random.random())  # noqa: S311  spreads load, guards nothing
 
     async def _attempt(
+        self, run: "_Run", candidate: Candidate, question: tuple[Message, ...] | None = None
+    ) -> Completion:
+        """`_ask`, as far as the model's circuit breaker lets it."""
+        async with self._breakers.guard(candidate.model, run.out_of_time):
+            return await self._ask(run, candidate, question)
+
+    async def _ask(
         self, run: "_Run", candidate: Candidate, question: tuple[Message, ...] | None = None
     ) -> Completion:
         """Ask `candidate` once, for the plan's request or for another `question`, and record it."""
@@ -238,6 +260,10 @@ class _Run:
             )
         return left
 
+    def out_of_time(self) -> bool:
+        """Is the deadline over?"""
+        return time.monotonic() >= self._deadline
+
     def keep_cap(self, candidate: Candidate, messages: tuple[Message, ...]) -> None:
         """The plan keeps `max_cost_usd` for each attempt; this keeps it for all of them together.
 
@@ -276,10 +302,12 @@ class _Run:
         )
 
 
-def _all_failed(failures: list[tuple[Candidate, UpstreamError]]) -> str:
-    """One sentence for each model that was tried, with how it failed last."""
+def _all_failed(failures: list[tuple[Candidate, UpstreamError]], excluded: tuple[Exclusion, ...]) -> str:
+    """One sentence for each model that was tried, with how it failed last, and for those left alone."""
     last = {candidate.model.id: error for candidate, error in failures}
-    told = "; ".join(f"{model}: {error}" for model, error in last.items())
-    waits = [error.retry_after for error in last.values() if error.retry_after is not None]
+    resting = [item for item in excluded if item.retry_after is not None]
+    told = [f"{model}: {error}" for model, error in last.items()]
+    told += (f"{item.model.id}: {item.reason}" for item in resting)
+    waits = [error.retry_after for error in (*last.values(), *resting) if error.retry_after is not None]
     hint = f" Try again in {min(waits):g} s." if waits else ""
-    return f"Every model that could serve this call failed. {told}.{hint}".replace("..", ".")
+    return f"Every model that could serve this call failed. {'; '.join(told)}.{hint}".replace("..", ".")

@@ -9,8 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringCo
 from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
-from tierwise.routing.request import ChatRequest, Message, Tier
-from tierwise.routing.settings import Strategy
+from tierwise.routing.request import ChatRequest, Message, Strategy, Tier
 from tierwise.server.settings import UsageSettings
 from tierwise.server.tools.base import (
     Answer,

@@ -65,7 +65,7 @@ def _alone(prompt: str, model: str, **more: Any) -> ChatRequest:
 
 def _estimate(plan: Plan, typical: int) -> Estimate:
     tokens = estimate_prompt_tokens(plan.request.messages)
-    if not plan.candidates:
+    if not plan.candidates and not plan.peers:
         [out] = plan.excluded
         return Estimate(
             model=out.model.id,

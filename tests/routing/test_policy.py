@@ -12,7 +12,8 @@ from tests.routing.catalogs import TODAY, catalog
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.complexity import Complexity
 from tierwise.routing.errors import NoCandidate, UnknownModel
-from tierwise.routing.policy import Plan, PolicySettings, plan
+from tierwise.routing.order import PolicySettings
+from tierwise.routing.policy import Plan, plan
 from tierwise.routing.price_map import PriceMap
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, Message, Tier

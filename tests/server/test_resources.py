@@ -62,7 +62,7 @@ async def test_each_resource_says_what_the_tool_of_its_kind_says(demo: Installat
 async def test_every_listed_resource_can_be_read(demo: Installation):
     async with demo.client() as client:
         listed = (await client.list_resources()).resources
-        assert len(listed) == 3
+        assert len(listed) == 4
         for resource in listed:
             assert resource.title
             assert resource.description

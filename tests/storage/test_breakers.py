@@ -103,7 +103,8 @@ def test_nor_does_a_try_for_longer_than_two_leases(began: int, now: int) -> None
 def test_whatever_happens_it_is_never_open_before_enough_failures_and_one_at_most_tries(
     events: list[str | int],
 ) -> None:
-    breaker, now, trying = Breaker(deployment="d"), NOON, set[int]()
+    breaker, now = Breaker(deployment="d"), NOON
+    trying: set[int] = set()
     for event in events:
         if isinstance(event, int):
             now += event
@@ -113,7 +114,7 @@ def test_whatever_happens_it_is_never_open_before_enough_failures_and_one_at_mos
             breaker = fail(breaker, now)
             # From half-open every failure leads back, from closed the last that is allowed.
             assert (breaker.state(now) is OPEN) == (before is not CLOSED or breaker.failures >= THRESHOLD)
-            trying = trying if before is OPEN else set()
+            trying = trying if before is OPEN else set[int]()
         elif event == "try" and breaker.state(now) is HALF_OPEN and not breaker.wait_ms(now):
             assert not trying
             breaker = breaker.probed(now=now, lease_ms=LEASE)
