@@ -84,14 +84,14 @@ class CircuitBreakers:
         self._touched: set[str] = set()
         """Those that have changed since a reading began, which may not have seen it."""
         self._read_at: int | None = None
+        self._reading = anyio.Lock()
 
     async def known(self) -> Mapping[str, Breaker]:
         """Each deployment's breaker that is there, at most a second old."""
-        now = self.now()
-        fresh = self._read_at is not None and 0 <= now - self._read_at < _LIFETIME_MS
-        if self.enabled and not fresh:
-            self._read_at = now
-            await self._read()
+        if self.enabled and not self._fresh():
+            async with self._reading:  # those who come meanwhile have nothing newer to go by
+                if not self._fresh():
+                    await self._read()
         return self._known
 
     @asynccontextmanager
@@ -201,13 +201,19 @@ class CircuitBreakers:
         if breaker.opened_at is not None:
             _log.info("%s answers again", model.deployment)
 
+    def _fresh(self) -> bool:
+        return self._read_at is not None and 0 <= self.now() - self._read_at < _LIFETIME_MS
+
     async def _read(self) -> None:
         self._touched.clear()
+        began = self.now()
         try:
             found = await self._store.breakers()
         except StorageError as trouble:
             _log.warning("The circuit breakers cannot be read: %s", trouble)
             return
+        finally:
+            self._read_at = began
         own = self._touched | self._alone
         kept = {name: breaker for name, breaker in self._known.items() if name in own}
         self._known = {it.deployment: it for it in found if it.deployment not in own} | kept

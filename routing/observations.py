@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+import anyio
+
 from tierwise.storage.errors import StorageError
 from tierwise.storage.ports import Ledger
 from tierwise.storage.records import AttemptSample
@@ -102,12 +104,17 @@ class Observations:
         self._ledger = ledger
         self._known: Mapping[ModelKey, Observation] = {}
         self._stale_at = 0.0
+        self._reading = anyio.Lock()
 
     async def known(self, *, fresh: bool = False) -> Mapping[ModelKey, Observation]:
         """What was read last, or is read now if `fresh`; trouble with the ledger is only logged."""
-        if time.monotonic() < self._stale_at and not fresh:
-            return self._known
-        self._stale_at = time.monotonic() + _LIFETIME
+        if fresh or time.monotonic() >= self._stale_at:
+            async with self._reading:
+                if fresh or time.monotonic() >= self._stale_at:
+                    await self._read()
+        return self._known
+
+    async def _read(self) -> None:
         now = time.time_ns() // 1_000_000
         try:
             samples = await self._ledger.recent_attempts(since=now - WINDOW_MS, limit=MOST_CALLS)
@@ -115,4 +122,4 @@ class Observations:
             _log.warning("How the models fared cannot be read from the ledger: %s", error)
         else:
             self._known = observe(samples, now)
-        return self._known
+        self._stale_at = time.monotonic() + _LIFETIME
