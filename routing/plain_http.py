@@ -4,6 +4,7 @@ Nothing is sent but what is given here: proxies are not used, and redirects not 
 """
 
 import functools
+import re
 import ssl
 from urllib.parse import SplitResult, urlsplit
 
@@ -66,7 +67,7 @@ async def _read(stream: ByteReceiveStream) -> bytes:
 
 
 def _status(head: bytes) -> int:
-    protocol, _, rest = head.partition(b" ")
-    if not protocol.startswith(b"HTTP/") or not rest[:3].isdigit():
+    found = re.match(rb"HTTP/\d\S* (\d{3})\b", head)
+    if not found:
         raise ValueError("not an answer")
-    return int(rest[:3])
+    return int(found[1])
