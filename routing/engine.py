@@ -189,8 +189,7 @@ class Engine:
         return replace(decided, features=judged.features)
 
     async def _cheaper(self, decided: Plan) -> Plan:
-        health = await self.vitals.health("least_cost")
-        return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings), health)
+        return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings))
 
     async def start(self, request: ChatRequest, *, watched: bool = False) -> Call:
         """Set a call off; it runs on its own until it is done or given up.

@@ -226,11 +226,7 @@ def cheapest_first(plan: Plan, catalog: Catalog, settings: PolicySettings, healt
         for model, tiers in catalog.models()
         if tiers and model.price
     ]
-    able = [
-        it
-        for it in known
-        if _obstacle(it, request, prompt_tokens, plan.budgets) is None and not health.rest(it.model)
-    ]
+    able = [it for it in known if _obstacle(it, request, prompt_tokens, plan.budgets) is None]
     by_cost = sorted(able, key=lambda candidate: candidate.worst_cost or 0)
     return replace(plan, candidates=tuple(by_cost), cascade=False, judge=None, peers=())
 

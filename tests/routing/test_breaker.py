@@ -29,6 +29,7 @@ from tierwise.routing.settings import (
     ReliabilitySettings,
     RoutingSettings,
 )
+from tierwise.storage.breakers import Breaker
 from tierwise.storage.budgets import AtLimit, Budget, BudgetPeriod
 from tierwise.storage.ports import Store
 
@@ -409,13 +410,19 @@ async def test_an_endpoint_that_fails_leaves_the_same_model_elsewhere_alone(
     assert known.deployment == f"fake/standard at {fake.url}"
 
 
+BROKEN_STORES = {
+    "unreadable": "DROP TABLE breakers",
+    "unwritable": "CREATE TRIGGER refuse BEFORE INSERT ON breakers BEGIN SELECT RAISE(FAIL, 'no room'); END",
+}
+
+
+@pytest.mark.parametrize("damage", BROKEN_STORES)
 async def test_without_a_store_a_process_leaves_failing_models_alone_by_itself(
-    fake: FakeProvider, store: Store, database: Path, caplog: pytest.LogCaptureFixture
+    fake: FakeProvider, store: Store, database: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = no_retries(fake)
     async with running(fake, store, litellm=settings, reliability=breaker(2), **UNCACHED) as bench:
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("DROP TABLE breakers")
+        change(database, BROKEN_STORES[damage])
         clock = Clock(bench)
         fake.always("standard", status(500))
         for _ in range(3):
@@ -433,20 +440,55 @@ async def test_a_process_that_could_not_tell_the_store_goes_by_it_again_once_it_
     fake: FakeProvider, store: Store, database: Path
 ) -> None:
     settings = no_retries(fake)
-    async with running(fake, store, litellm=settings, reliability=breaker(2), **UNCACHED) as bench:
+    async with running(fake, store, litellm=settings, reliability=breaker(1), **UNCACHED) as bench:
         clock = Clock(bench)
         fake.always("standard", status(500))
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("ALTER TABLE breakers RENAME TO elsewhere")
-            await bench.ask()
-            connection.execute("ALTER TABLE elsewhere RENAME TO breakers")
+        change(database, BROKEN_STORES["unwritable"])
         await bench.ask()
-        assert (await noted(store))["fake/standard"] == (1, "server_failed")
+        change(database, "DROP TRIGGER refuse")
+        assert (await store.breakers(), list(await excluded(bench))) == ([], ["fake/standard"])
+        clock.move(60)
+        await bench.ask()
         [known] = await store.breakers()
-        await store.note_success(known.deployment)
+        await store.note_success(known.deployment)  # of another process
         clock.move(1)
-        fake.always("standard", ok())
-        assert (await bench.ask()).model == "fake/standard"
+        assert await excluded(bench) == {}
+
+
+def change(database: Path, statement: str) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(statement)
+
+
+async def test_a_failure_is_not_forgotten_for_a_reading_that_began_before_it(
+    fake: FakeProvider, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, go_on, read_breakers = anyio.Event(), anyio.Event(), store.breakers
+
+    async def slowly() -> list[Breaker]:
+        found = await read_breakers()
+        read.set()
+        await go_on.wait()
+        return found
+
+    settings = no_retries(fake)
+    async with running(fake, store, litellm=settings, reliability=breaker(1), **UNCACHED) as bench:
+        clock, gate = Clock(bench), Gate(status(500))
+        fake.next("standard", gate)
+        call = await bench.start()
+        await gate.reached()
+        clock.move(1)
+        monkeypatch.setattr(store, "breakers", slowly)
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(bench.engine.plan, chat())
+                await read.wait()
+                gate.opened.set()
+                while not await read_breakers():  # noqa: ASYNC110  the store tells nobody
+                    await anyio.sleep(0.005)
+                go_on.set()
+        await answer_of(call)
+        assert list(await excluded(bench)) == ["fake/standard"]
 
 
 async def test_a_call_that_goes_well_writes_nothing_for_the_breakers_sake(

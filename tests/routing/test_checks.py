@@ -169,27 +169,37 @@ async def test_a_key_does_not_follow_a_redirect(
         assert (len(server.asked), elsewhere.asked) == (1, [])
 
 
-async def test_checks_are_made_regularly_in_the_background_and_only_once_there_is_something_to_check(
+async def test_checks_are_made_regularly_in_the_background(
     fake: FakeProvider, store: Store, server: ModelsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    asked_thrice = anyio.Event()
+    asleep, awake = anyio.Semaphore(0), anyio.Semaphore(0)
 
     async def until(deadline: float) -> None:
         slept.append(deadline - anyio.current_time())
-        if len(slept) == 4:
-            asked_thrice.set()
-            await anyio.sleep_forever()
-        await anyio.lowlevel.checkpoint()
+        asleep.release()
+        await awake.acquire()
 
     monkeypatch.setattr("tierwise.routing.checks.anyio.sleep_until", until)
     health = HealthSettings(interval=30)
-    async with looked_after(fake, store, server.url, health=health) as bench:
-        with anyio.fail_after(PATIENCE):
-            await asked_thrice.wait()
-        assert all(29 < seconds <= 30 for seconds in slept)
-        assert 1 <= len(server.asked) <= 3  # the first may have come before there was a catalogue
-        assert bench.engine.checks.results[server.url].error is None
+    with anyio.fail_after(PATIENCE):
+        async with looked_after(fake, store, server.url, health=health) as bench:
+            for number in range(3):
+                await asleep.acquire()
+                assert len(server.asked) == number
+                awake.release()
+            await asleep.acquire()
+            assert bench.engine.checks.results[server.url].error is None
+    assert all(29 < seconds <= 30 for seconds in slept)
+
+
+async def test_nothing_is_looked_up_for_the_checks_sake(fake: FakeProvider, store: Store) -> None:
+    async with running(fake, store) as bench:
+        await bench.engine.checks.check_all(paid=True)
+        assert bench.engine.checks.results == {}
+        await bench.engine.catalog()
+        await bench.engine.checks.check_all(paid=True)
+        assert list(bench.engine.checks.results) == [fake.url]
 
 
 async def test_an_endpoint_that_hangs_is_given_up_after_some_seconds(

@@ -300,6 +300,8 @@ def test_a_model_that_is_tried_again_is_said_to_be_and_the_one_that_failed_of_la
     assert why_not(made) == {"standard": "breaker open after 5 failures, tried again in 42 s"}
     assert made.first.reason == "number 2 of the standard tier; tried again after 1 failure"
     assert [candidate.model.name for candidate in made.peers] == ["standard"]
+    large = decide(chat(tier=Tier.COMPLEX)).first.model
+    assert decide(chat(), health=Health(now=NOW, breakers={large.deployment: opened})).peers == ()
 
 
 @given(requests, st.sampled_from(list(Tier)))
