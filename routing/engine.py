@@ -25,7 +25,7 @@ from tierwise.routing.calls import (
     receipt,
 )
 from tierwise.routing.catalog import Catalog
-from tierwise.routing.checks import Checks
+from tierwise.routing.endpoint_checks import Checks
 from tierwise.routing.health import Vitals
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tierwise.routing.catalog import Catalog
-from tierwise.routing.checks import Check
+from tierwise.routing.endpoint_checks import Check
 from tierwise.routing.engine import Engine
 from tierwise.routing.health import Health
 from tierwise.routing.models import Model

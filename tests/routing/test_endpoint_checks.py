@@ -180,7 +180,7 @@ async def test_checks_are_made_regularly_in_the_background(
         asleep.release()
         await awake.acquire()
 
-    monkeypatch.setattr("tierwise.routing.checks.anyio.sleep_until", until)
+    monkeypatch.setattr("tierwise.routing.endpoint_checks.anyio.sleep_until", until)
     health = HealthSettings(interval=30)
     with anyio.fail_after(PATIENCE):
         async with looked_after(fake, store, server.url, health=health) as bench:
@@ -205,7 +205,7 @@ async def test_nothing_is_looked_up_for_the_checks_sake(fake: FakeProvider, stor
 async def test_an_endpoint_that_hangs_is_given_up_after_some_seconds(
     fake: FakeProvider, store: Store, server: ModelsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tierwise.routing.checks._PATIENCE", 0.1)
+    monkeypatch.setattr("tierwise.routing.endpoint_checks._PATIENCE", 0.1)
     server.hangs = True
     async with looked_after(fake, store, server.url) as bench:
         await bench.engine.checks.check_all(paid=False)
