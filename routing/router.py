@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import anyio
 
 from tierwise.routing import pricing
-from tierwise.routing.cascade import judge_messages, judge_rejects, weakness
+from tierwise.routing.abilities import adapted
+from tierwise.routing.cascade import judge_payload, judge_rejects, weakness
 from tierwise.routing.errors import (
     AllCandidatesFailed,
     BudgetExceeded,
@@ -24,7 +25,7 @@ from tierwise.routing.journal import Journal, Recorder
 from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.providers.base import Completion, Provider, UpstreamCall, Usage
-from tierwise.routing.request import Message
+from tierwise.routing.request import Payload
 from tierwise.routing.settings import CascadeSettings
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.storage.records import CachedAnswer
@@ -63,8 +64,8 @@ class Served:
 FindAnswer = Callable[[Candidate], Awaitable[Served | None]]
 """Looks the candidate's answer up in the cache."""
 
-Admit = Callable[[Candidate, tuple[Message, ...]], Awaitable[None]]
-"""Lets an attempt be made that sends these messages, or raises `BudgetExceeded`."""
+Admit = Callable[[Candidate, Payload], Awaitable[None]]
+"""Lets an attempt be made that sends this payload, or raises `BudgetExceeded`."""
 
 
 class Router:
@@ -130,7 +131,7 @@ class Router:
         return fault
 
     async def _judge(self, run: "_Run", judge: Candidate, answer: str) -> str | None:
-        question = judge_messages(run.plan.request.prompt, answer)
+        question = judge_payload(run.plan.request.prompt, answer)
         try:
             verdict = await self._attempt(run, judge, question)
         except (UpstreamError, BudgetExceeded) as error:
@@ -167,17 +168,17 @@ class Router:
         return delay * (1 - _JITTER * random.random())  # noqa: S311  spreads load, guards nothing
 
     async def _attempt(
-        self, run: "_Run", candidate: Candidate, question: tuple[Message, ...] | None = None
+        self, run: "_Run", candidate: Candidate, question: Payload | None = None
     ) -> Completion:
         """Ask `candidate` once, for the plan's request or for another `question`, and record it."""
-        messages = question or run.plan.request.messages
+        payload = question or adapted(run.plan.request.payload, candidate.model)
         provider = self._provider_of(candidate.model)
         await provider.ready()
-        run.keep_cap(candidate, messages)
-        await run.admit(candidate, messages)
+        run.keep_cap(candidate, payload)
+        await run.admit(candidate, payload)
         timeout = min(self._settings.attempt_timeout, run.time_left())
-        call = self._upstream_call(run.plan, candidate, messages, timeout)
-        record = Recorder(run.journal, candidate, messages)
+        call = self._upstream_call(run.plan, candidate, payload, timeout)
+        record = Recorder(run.journal, candidate, payload)
         on_text = run.journal.pieces.append if run.journal.streaming and question is None else None
         run.journal.pieces.clear()
         try:
@@ -197,15 +198,14 @@ class Router:
         return completion
 
     def _upstream_call(
-        self, plan: Plan, candidate: Candidate, messages: tuple[Message, ...], timeout: float
+        self, plan: Plan, candidate: Candidate, payload: Payload, timeout: float
     ) -> UpstreamCall:
         model = candidate.model
         return UpstreamCall(
             provider=model.provider,
             model=model.name,
-            messages=messages,
+            payload=payload,
             max_tokens=candidate.max_tokens_sent,
-            temperature=plan.request.temperature,
             api_base=model.api_base,
             api_key=self._api_key_of(model),
             timeout=timeout,
@@ -238,7 +238,7 @@ class _Run:
             )
         return left
 
-    def keep_cap(self, candidate: Candidate, messages: tuple[Message, ...]) -> None:
+    def keep_cap(self, candidate: Candidate, payload: Payload) -> None:
         """The plan keeps `max_cost_usd` for each attempt; this keeps it for all of them together.
 
         Raises:
@@ -248,7 +248,7 @@ class _Run:
         cap, price = self.plan.request.max_cost_usd, candidate.model.price
         if cap is None or price is None or not self.journal.cost:
             return
-        usage = Usage(input_tokens=estimate_prompt_tokens(messages), output_tokens=candidate.max_tokens)
+        usage = Usage(input_tokens=estimate_prompt_tokens(payload), output_tokens=candidate.max_tokens)
         spent, worst = self.journal.cost, pricing.cost(usage, price)
         if spent + worst > pricing.nano_usd(cap):
             raise UpstreamError(

@@ -64,7 +64,7 @@ def _alone(prompt: str, model: str, **more: Any) -> ChatRequest:
 
 
 def _estimate(plan: Plan, typical: int) -> Estimate:
-    tokens = estimate_prompt_tokens(plan.request.messages)
+    tokens = estimate_prompt_tokens(plan.request.payload)
     if not plan.candidates:
         [out] = plan.excluded
         return Estimate(
@@ -78,7 +78,7 @@ def _estimate(plan: Plan, typical: int) -> Estimate:
         )
     candidate = plan.first
     output, price = min(candidate.max_tokens, typical), candidate.model.price
-    dearest = most(candidate, plan.request.messages)
+    dearest = most(candidate, plan.request.payload)
     estimate = Estimate(
         model=candidate.model.id,
         provider=candidate.model.provider,

@@ -7,7 +7,7 @@ from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
 from tierwise.routing.providers.base import Completion, UpstreamCall, Usage
 from tierwise.routing.providers.litellm import LiteLLMProvider
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 
 pytestmark = [
     pytest.mark.anyio,
@@ -41,12 +41,11 @@ def make_call(
     return UpstreamCall(
         provider=provider,
         model=model,
-        messages=messages,
+        payload=Payload(messages=messages, temperature=temperature),
         api_base=api_base,
         api_key=api_key,
         timeout=timeout,
         max_tokens=max_tokens,
-        temperature=temperature,
     )
 
 
