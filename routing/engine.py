@@ -31,6 +31,7 @@ from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
 from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
+from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.router import RetrySettings, Router, Served
@@ -139,11 +140,10 @@ class Engine:
             settings.litellm, settings.routing, settings.pricing, settings.local, environ
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
-        self._router = Router(
-            providers.of, self._api_key, _retry_settings(settings), settings.routing.cascade
-        )
+        self._router = Router(providers.of, self._api_key, _retry_settings(settings), settings.routing)
         kept = store if settings.conversations.storage == "database" else MemoryConversations()
         self._conversations = OpenConversations(kept, settings.conversations, self._content)
+        self._warm = WarmModels()
         self.judgement = Judgement(settings.routing, settings.learning, store)
         self._flights: dict[FlightKey, Flight] = {}
         """Those that identical calls may join."""
@@ -184,6 +184,8 @@ class Engine:
         budgets = await self.spending.applying_to(request)
         policy = _policy_settings(self._settings)
         decided = plan(request, judged.complexity, catalog, policy, today, judged.steering, budgets)
+        if self._settings.routing.prompt_caching:
+            decided = self._warm.preferred(decided)
         return replace(decided, features=judged.features)
 
     async def _content(self, request: ChatRequest) -> str:
@@ -299,6 +301,8 @@ class Engine:
                 answer = await self._answers.entry(call.plan, outcome)
             if isinstance(outcome, Served):
                 await self._conversations.add(call.plan, outcome.completion)
+                if not outcome.from_cache:
+                    self._warm.remember(call.plan.request, outcome.candidate.model, outcome.completion.usage)
             written = await self._books.record(record, answer)
             warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)

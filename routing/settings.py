@@ -204,6 +204,9 @@ class RoutingSettings(Section):
     overrides: tuple[Override, ...] = ()
     """The first that matches decides."""
     cascade: CascadeSettings = CascadeSettings()
+    prompt_caching: bool = True
+    """Use the providers' prompt caches: a conversation stays with the model that holds it in its cache
+    where that is cheaper, and long prefixes are marked for Claude, which keeps only what is marked."""
     allow_downgrade: bool = False
     """May a cheaper tier serve when neither the chosen one nor a higher one can?"""
 

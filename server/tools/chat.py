@@ -165,6 +165,7 @@ class ChatResult(ChatStatus):
     similarity: float | None = None
     structured: Any = None
     tool_calls: list[ToolCalled] | None = None
+    prompt_cache_saved_usd: float | None = None
     dropped_params: list[str] | None = None
     attempts: list[Attempt] | None = None
     warning: str | None = None
@@ -228,6 +229,9 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         "similarity": None if receipt.similarity is None else round(receipt.similarity, 3),
         "structured": receipt.structured,
         "tool_calls": [_called(call) for call in receipt.tool_calls] or None,
+        "prompt_cache_saved_usd": None
+        if receipt.prompt_cache_saved is None
+        else usd(receipt.prompt_cache_saved),
         "dropped_params": list(receipt.dropped_params) or None,
         "warning": receipt.warning,
     }
