@@ -25,18 +25,22 @@ from tierwise.routing.calls import (
     receipt,
 )
 from tierwise.routing.catalog import Catalog
+from tierwise.routing.checks import check_request
+from tierwise.routing.conversations import OpenConversations
 from tierwise.routing.endpoint_checks import Checks
 from tierwise.routing.health import Vitals
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
 from tierwise.routing.models import Model
-from tierwise.routing.order import PolicySettings, strategy_of
+from tierwise.routing.order import policy_settings, strategy_of
 from tierwise.routing.policy import Candidate, Plan, cheapest_first, plan
+from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.router import RetrySettings, Router, Served
 from tierwise.routing.settings import (
+    ConversationSettings,
     DefaultSettings,
     LearningSettings,
     LiteLLMSettings,
@@ -48,6 +52,7 @@ from tierwise.routing.settings import (
 from tierwise.routing.spending import Spending, Tab
 from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import StorageError, TierwiseError
+from tierwise.storage.memory import MemoryConversations
 from tierwise.storage.ports import Store
 
 _log = logging.getLogger(__name__)
@@ -71,6 +76,7 @@ class EngineSettings:
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     local: LocalSettings = field(default_factory=LocalSettings)
     learning: LearningSettings = field(default_factory=LearningSettings)
+    conversations: ConversationSettings = field(default_factory=ConversationSettings)
     cache_ttl_ms: int | None = 3_600_000
     """How long answers are kept; None switches the cache off."""
     semantic_threshold: float | None = None
@@ -132,6 +138,7 @@ class Engine:
         self.alarms = self._books.alarms
         """Called with each threshold of a budget that a call has crossed; must neither block nor raise."""
         self._settings = settings
+        self._policy = policy_settings(settings.routing, settings.defaults)
         self._environ = environ
         self._providers = providers
         self._tasks = tasks
@@ -145,8 +152,11 @@ class Engine:
         self.vitals = Vitals(store, breakers)
         self.checks = Checks(settings.reliability.health, breakers, self._inventory.known, self._api_key)
         self._router = Router(
-            providers.of, self._api_key, _retry_settings(settings), settings.routing.cascade, breakers
+            providers.of, self._api_key, _retry_settings(settings), settings.routing, breakers
         )
+        kept = store if settings.conversations.storage == "database" else MemoryConversations()
+        self._conversations = OpenConversations(kept, settings.conversations, self._content)
+        self._warm = WarmModels()
         self.judgement = Judgement(settings.routing, settings.learning, store)
         self._flights: dict[FlightKey, Flight] = {}
         """Those that identical calls may join."""
@@ -176,20 +186,30 @@ class Engine:
         """Where `request` would go, and why; calls nobody. `explore` is for a call that will be made.
 
         Raises:
+            InvalidRequest: parts of the request do not fit together, or a schema cannot be used.
             UnknownModel: the request or the settings name a model that does not exist.
         """
+        check_request(request)
         if request.temperature is None:
             request = replace(request, temperature=self._settings.defaults.temperature)
         judged = await self.judgement.judge(request, explore=explore)
         catalog, today = await self.catalog(), datetime.now(UTC).date()
         budgets = await self.spending.applying_to(request)
-        policy = _policy_settings(self._settings)
-        health = await self.vitals.health(strategy_of(request, policy))
-        decided = plan(request, judged.complexity, catalog, policy, today, judged.steering, budgets, health)
+        health = await self.vitals.health(strategy_of(request, self._policy))
+        decided = plan(
+            request, judged.complexity, catalog, self._policy, today, judged.steering, budgets, health
+        )
+        if self._settings.routing.prompt_caching:
+            decided = self._warm.preferred(decided)
         return replace(decided, features=judged.features)
 
+    async def _content(self, request: ChatRequest) -> str:
+        call = await self.start(request)
+        await call.wait(self._settings.reliability.deadline)
+        return call.receipt().content
+
     async def _cheaper(self, decided: Plan) -> Plan:
-        return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings))
+        return cheapest_first(decided, await self.catalog(), self._policy)
 
     async def start(self, request: ChatRequest, *, watched: bool = False) -> Call:
         """Set a call off; it runs on its own until it is done or given up.
@@ -197,9 +217,10 @@ class Engine:
         `watched` says that somebody looks at the text while it grows.
 
         Raises:
-            NoCandidate, UnknownModel: nothing can serve it; nothing was spent.
+            InvalidRequest, NoCandidate: nothing can serve it; nothing was spent.
+            StorageError: its conversation cannot be read.
         """
-        decided = await self.plan(request, explore=True)
+        decided = await self.plan(await self._conversations.open(request), explore=True)
         first = decided.first
         key = None
         if self._settings.cache_ttl_ms is not None and request.use_cache:
@@ -212,12 +233,7 @@ class Engine:
             flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets), turn)
             self._in_flight.add(flight)
             self._tasks.start_soon(self._fly, flight)
-        elif decided.changing:  # whose turn it is has been settled by the first call
-            settled = flight.calls[0].plan
-            decided = replace(
-                decided, candidates=settled.candidates, peers=settled.peers, reason=settled.reason
-            )
-        call = Call(decided, flight)
+        call = Call(flight.settled(decided), flight)
         flight.calls.append(call)
         if key:
             self._flights[key] = flight
@@ -243,12 +259,13 @@ class Engine:
         await self._books.replay()
 
     async def purge_regularly(self) -> None:
-        """Clear expired answers now, and again from time to time."""
+        """Clear expired answers and conversations now, and again from time to time."""
         while True:
             try:
                 await self.store.purge_answers(now=_now())
+                await self._conversations.purge()
             except StorageError as error:
-                _log.warning("Expired answers could not be cleared: %s", error)
+                _log.warning("What has expired could not be cleared: %s", error)
             await anyio.sleep(_PURGE_INTERVAL)
 
     def _api_key(self, model: Model) -> str | None:
@@ -300,6 +317,10 @@ class Engine:
             answer = None
             if pays and isinstance(outcome, Served):
                 answer = await self._answers.entry(call.plan, outcome)
+            if isinstance(outcome, Served):
+                await self._conversations.add(call.plan, outcome.completion)
+                if not outcome.from_cache:
+                    self._warm.remember(call.plan.request, outcome.candidate.model, outcome.completion.usage)
             written = await self._books.record(record, answer)
             warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
@@ -310,16 +331,6 @@ class Engine:
                     outcome.candidate.tier,
                     escalated=outcome.escalated is not None,
                 )
-
-
-def _policy_settings(settings: EngineSettings) -> PolicySettings:
-    return PolicySettings(
-        enabled=settings.routing.enabled,
-        allow_downgrade=settings.routing.allow_downgrade,
-        max_tokens=settings.defaults.max_tokens,
-        strategy=settings.routing.strategy,
-        judge_model=settings.routing.cascade.judge_model,
-    )
 
 
 def _retry_settings(settings: EngineSettings) -> RetrySettings:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.models import Model
 from tierwise.routing.request import ChatRequest, Strategy, Tier
+from tierwise.routing.settings import DefaultSettings, RoutingSettings
 from tierwise.routing.strategies import CHANGING, Option
 
 
@@ -18,6 +19,17 @@ class PolicySettings:
     max_tokens: int
     strategy: Strategy = "priority"
     judge_model: str | None = None
+
+
+def policy_settings(routing: RoutingSettings, defaults: DefaultSettings) -> PolicySettings:
+    """The same, out of the sections that hold it."""
+    return PolicySettings(
+        enabled=routing.enabled,
+        allow_downgrade=routing.allow_downgrade,
+        max_tokens=defaults.max_tokens,
+        strategy=routing.strategy,
+        judge_model=routing.cascade.judge_model,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from tierwise.routing import pricing
+from tierwise.routing.abilities import inability
 from tierwise.routing.cascade import JUDGE_TOKENS
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.complexity import Complexity
@@ -118,7 +119,8 @@ def plan(
         UnknownModel: the request names a model that does not exist.
     """
     tier = request.tier or steering.apply(complexity.tier)
-    choice = _Choice(request, settings, today, budgets, health)
+    tokens = estimate_prompt_tokens(request.payload)
+    choice = _Choice(request, tokens, settings, today, budgets, health)
     for group in groups(request, tier, catalog, settings):
         choice.add(group)
     chosen = tuple(choice.candidates.values())
@@ -147,6 +149,8 @@ class _Choice:
     """The models of one plan, as far as they have been looked at."""
 
     request: ChatRequest
+    tokens: int
+    """Of the prompt."""
     settings: PolicySettings
     today: date
     budgets: tuple[Budget, ...]
@@ -173,13 +177,14 @@ class _Choice:
         """Those of the group that can serve, and those that could if they were not left alone."""
         able: dict[_Key, tuple[Placed, Candidate]] = {}
         resting: list[Candidate] = []
-        tokens = estimate_prompt_tokens(self.request.messages)
         for placed in group.placed:
             model, key = placed.model, _key(placed.model)
             if key in self.candidates or key in self.excluded or key in able:
                 continue
-            candidate = _candidate(model, placed.tier, placed.reason, self.request, tokens, self.settings)
-            obstacle = _obstacle(candidate, self.request, tokens, self.budgets)
+            candidate = _candidate(
+                model, placed.tier, placed.reason, self.request, self.tokens, self.settings
+            )
+            obstacle = _obstacle(candidate, self.request, self.tokens, self.budgets)
             rest = None if obstacle else self.health.rest(model)
             if obstacle is not None:
                 self.excluded[key] = Exclusion(model, placed.tier, obstacle)
@@ -218,9 +223,9 @@ def _key(model: Model) -> _Key:
     return model.provider, model.name
 
 
-def cheapest_first(plan: Plan, catalog: Catalog, settings: PolicySettings, health: Health = _HEALTHY) -> Plan:
+def cheapest_first(plan: Plan, catalog: Catalog, settings: PolicySettings) -> Plan:
     """`plan` with all models of all tiers that can serve it, those first that cost the least at worst."""
-    request, prompt_tokens = plan.request, estimate_prompt_tokens(plan.request.messages)
+    request, prompt_tokens = plan.request, estimate_prompt_tokens(plan.request.payload)
     known = [
         _candidate(model, tiers[0], "the cheapest that can serve", request, prompt_tokens, settings)
         for model, tiers in catalog.models()
@@ -280,6 +285,8 @@ def _obstacle(
         return f"no key: {model.key_variable} is not set{model.key_fault}"
     if model.context_window and prompt_tokens > model.context_window:
         return f"too small a window: about {prompt_tokens:,} tokens do not fit into {model.context_window:,}"
+    if (lack := inability(request, model)) is not None:
+        return lack
     strict = next((budget for budget in budgets if budget.at_limit is not AtLimit.WARN), None)
     if strict and model.price is None:
         return f"{model.price_note}, so the budget {strict.name!r} cannot be kept"

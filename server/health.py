@@ -17,6 +17,7 @@ _WORDS = {
     "authentication_failed": "its key was refused",
     "bad_response": "an answer that is none",
     "connection_failed": "no connection",
+    "format_mismatch": "an answer of another form than asked for",
     "model_not_found": "no such model there",
     "rate_limited": "rate limited",
     "server_failed": "an error of its server",

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from tierwise.storage.breakers import Breaker
 from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
+from tierwise.storage.conversations import ConversationRecord
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
 from tierwise.storage.records import AttemptSample, CachedAnswer, CallRecord, Dimension, UsageRow
 
@@ -231,7 +232,23 @@ class Breakers(ABC):
         """Those with a failure since the last success: the latest `MOST_BREAKERS`, latest failure first."""
 
 
-class Store(AnswerCache, Ledger, Budgets, Outcomes, Breakers):
+class Conversations(ABC):
+    """What was said, for callers who send only their next turn."""
+
+    @abstractmethod
+    async def find_conversation(self, conversation_id: str) -> ConversationRecord | None:
+        """The newest version, whoever's it is."""
+
+    @abstractmethod
+    async def keep_conversation(self, record: ConversationRecord) -> bool:
+        """Put `record` in place of the version before it; False, and nothing, if that is not the newest."""
+
+    @abstractmethod
+    async def purge_conversations(self, *, before: int) -> int:
+        """Delete those that did not change since `before`; says how many."""
+
+
+class Store(AnswerCache, Ledger, Budgets, Outcomes, Breakers, Conversations):
     """All that tierwise remembers."""
 
     @abstractmethod

@@ -30,7 +30,7 @@ class ListedModel(BaseModel):
     output_usd_per_million: float | None
     price_note: str | None = None
     context_window: int | None
-    capabilities: list[str]
+    capabilities: list[str] | None
     deprecation_date: str | None = None
     health: str
     traffic: Traffic | None = None
@@ -69,7 +69,7 @@ def _listed(model: Model, tiers: tuple[Tier, ...], health: Health) -> ListedMode
         input_usd_per_million=rates and rates.input / _PICO_PER_MICRO,
         output_usd_per_million=rates and rates.output / _PICO_PER_MICRO,
         context_window=model.context_window,
-        capabilities=list(model.capabilities),
+        capabilities=None if model.capabilities is None else list(model.capabilities),
         health=_health(model, health),
         **{name: value for name, value in optional.items() if value is not None},
     )

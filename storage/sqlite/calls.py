@@ -63,7 +63,7 @@ async def read_scores(database: Database, limit: int) -> list[float]:
 async def read_samples(database: Database, since: int, limit: int) -> list[AttemptSample]:
     """See `Ledger.recent_attempts`."""
     found = [_values(_SAMPLE, row) for row in await database.fetch(_RECENT, (since, limit))]
-    return [AttemptSample(**values | {"left": bool(values["left"])}) for values in found]
+    return [AttemptSample(left=bool(values.pop("left")), **values) for values in found]
 
 
 async def read_calls(
