@@ -3,12 +3,11 @@
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
 from tierwise.routing.catalog import Catalog
-from tierwise.routing.engine import Engine
 from tierwise.routing.health import Health
 from tierwise.routing.models import Model
 from tierwise.routing.request import Tier
@@ -43,34 +42,30 @@ class Diagnosis(BaseModel):
 
 
 async def diagnosis(settings: Settings, environ: Mapping[str, str], file: Path | None) -> Diagnosis:
-    """Look at all of it; endpoints of the user's own are asked for their models, but no model is called."""
-    findings = [
-        _found("settings", "ok", f"read from {file}" if file else "no file; all keys have their defaults")
-    ]
-    health = None
-    try:
-        async with open_runtime(settings, environ) as engine:
-            findings += _database(database_path(settings))
-            catalog = await engine.catalog()
-            await engine.checks.check_all(paid=True)
-            health = await providers_health(engine)
-            findings += await _models(engine, catalog, health)
-    except StorageError as error:
-        findings.append(_found("database", "error", str(error)))
-    except TierwiseError as error:
-        findings.append(_found("settings", "error", str(error)))
-    return diagnosed(findings, health)
+    """Look at all of it; endpoints of the user's own are asked for their models, but no model is called.
+
+    Raises:
+        TierwiseError: there is no running; see `fatal`.
+    """
+    read = f"read from {file}" if file else "no file; all keys have their defaults"
+    async with open_runtime(settings, environ) as engine:
+        catalog = await engine.catalog()
+        await engine.checks.check_all(paid=True)
+        health = await providers_health(engine)
+        findings = [
+            _found("settings", "ok", read),
+            *_database(database_path(settings)),
+            *_keys(catalog),
+            *_tiers(catalog, await engine.vitals.health()),
+            *map(_deployment, health.deployments),
+        ]
+    return Diagnosis(ok=all(it.status != "error" for it in findings), findings=findings, health=health)
 
 
-def diagnosed(findings: list[Finding], health: ProvidersHealth | None = None) -> Diagnosis:
-    """The diagnosis that these findings make."""
-    given: dict[str, Any] = {"health": health} if health else {}
-    return Diagnosis(ok=all(item.status != "error" for item in findings), findings=findings, **given)
-
-
-def unreadable(error: TierwiseError) -> Diagnosis:
-    """The diagnosis where the settings themselves cannot be read."""
-    return diagnosed([_found("settings", "error", str(error))])
+def fatal(error: TierwiseError) -> Diagnosis:
+    """The diagnosis where nothing can be looked at because of `error`."""
+    check = "database" if isinstance(error, StorageError) else "settings"
+    return Diagnosis(ok=False, findings=[_found(check, "error", str(error))])
 
 
 def _found(check: str, status: Status, message: str, fix: str | None = None) -> Finding:
@@ -87,11 +82,6 @@ def _database(path: Path) -> Iterator[Finding]:
         yield _found("database", "warning", f"{message}; its disk has {free / 1e6:,.0f} MB left", fix)
     else:
         yield _found("database", "ok", message)
-
-
-async def _models(engine: Engine, catalog: Catalog, health: ProvidersHealth) -> list[Finding]:
-    known = await engine.vitals.health()
-    return [*_keys(catalog), *_tiers(catalog, known), *map(_deployment, health.deployments)]
 
 
 def _keys(catalog: Catalog) -> Iterator[Finding]:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tierwise.server.commands.console import write_json, write_table
-from tierwise.server.doctor import Diagnosis, diagnosis, unreadable
-from tierwise.server.errors import ConfigurationError
+from tierwise.server.doctor import Diagnosis, diagnosis, fatal
 from tierwise.server.runtime import run
 from tierwise.server.settings import Settings
+from tierwise.storage.errors import TierwiseError
 
 _MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "error": "[red]error[/red]"}
 
@@ -28,9 +28,9 @@ def run_doctor(load: Callable[[], Loaded], file: Callable[[], Path | None], *, a
 def _diagnosed(load: Callable[[], Loaded], file: Callable[[], Path | None]) -> Diagnosis:
     try:
         settings, environ = load()
-    except ConfigurationError as error:
-        return unreadable(error)
-    return run(diagnosis, settings, environ, file())
+        return run(diagnosis, settings, environ, file())
+    except TierwiseError as error:
+        return fatal(error)
 
 
 def _write(found: Diagnosis) -> None:

@@ -138,6 +138,14 @@ async def test_a_subscriber_of_the_older_era_hears_of_a_recorded_call(demo: Inst
         assert await inbox.take() == "usage://today"
 
 
+async def test_a_recorded_call_changes_the_health_of_the_providers_too(demo: Installation):
+    async with subscriber(demo, "health://providers") as (client, inbox):
+        await chat(client, "Hello")
+        assert await inbox.take() == "health://providers"
+        [small, *_] = (await read(client, "health://providers"))["deployments"]
+        assert (small["model"], small["traffic"]["attempts"]) == ("demo/small", 1)
+
+
 async def test_who_unsubscribes_hears_no_more(demo: Installation):
     async with subscriber(demo, "usage://today", "usage://summary/7") as (client, inbox):
         await unsubscribe(client, "usage://today")
