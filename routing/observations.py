@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 WINDOW_MS = 60 * 60 * 1000
 """As far back as is looked."""
 MOST_CALLS = 1000
-"""And no further than so many calls: read in some 5 ms."""
+"""And no further than so many calls: read in some 7 ms."""
 _LIFETIME = 5.0
 """Seconds until the ledger is read again."""
 _HALF_LIFE_MS = 10 * 60 * 1000
