@@ -19,6 +19,7 @@ from tierwise.server.tools.base import (
     Text,
     Tool,
     ToolContext,
+    one_line,
 )
 from tierwise.storage.records import AttemptRecord
 
@@ -27,7 +28,9 @@ PROGRESS_INTERVAL = 1.0
 SILENT_INTERVAL = 5.0
 """Seconds after which progress is sent though nothing new was written."""
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(one_line)
+]
 
 
 class Turn(Arguments):
