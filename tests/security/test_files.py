@@ -152,7 +152,7 @@ async def test_links_and_pipes_in_the_spool_are_neither_read_nor_written_through
 
 
 HOSTILE = st.text(st.characters(), min_size=1, max_size=300) | st.sampled_from(
-    ["../x", "..", ".", "/etc/x", "a/b", "a\0b", "$(id)", "-rf", "~", "C:\\x", "\ud800", "x" * 10**6, "a\nb"]
+    ["../x", "..", ".", "/etc/x", "a/b", "a\0b", "$(id)", "-rf", "~", "C:\\x", "\ud800", "x" * 2000, "a\nb"]
 )
 
 
