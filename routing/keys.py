@@ -11,10 +11,8 @@ from tierwise.routing.ladders import KNOWN_PROVIDERS
 MASK = "[key]"
 """What stands in a text for a secret."""
 
-_SHORTEST = 8
-"""Characters; anything shorter turns up in sentences by chance."""
-_SHORTEST_TORN = 16
-"""Of a secret that is recognised by its beginning or its end alone."""
+_RUN = 8
+"""Characters of a secret by which it is recognised; fewer turn up in sentences by chance."""
 
 _SHAPES = re.compile(
     r"(?i)\bbearer\s+(?:(?=\S{0,40}\d)|\S{16})\S+"
@@ -73,21 +71,33 @@ class Redactor:
     a key. Safe for concurrent use."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        known = {it for it in secrets if len(it) >= _RUN}
         # The longest first, for one may be a part of another.
-        known = sorted({it for it in secrets if len(it) >= _SHORTEST}, key=len, reverse=True)
-        spellings = [re.escape(form) for secret in known for form in _forms(secret)]
-        torn = [form for secret in known if len(secret) >= _SHORTEST_TORN for form in _torn(secret)]
-        self._known = re.compile("|".join((*spellings, *torn))) if known else None
+        forms = sorted((form for secret in known for form in _forms(secret)), key=len, reverse=True)
+        self._forms = re.compile("|".join(map(re.escape, forms))) if forms else None
+        long = (secret for secret in known if len(secret) >= 2 * _RUN)
+        self._runs = {secret[at : at + _RUN] for secret in long for at in range(len(secret) - _RUN + 1)}
 
     def __call__(self, text: str) -> str:
         """`text` with `MASK` in the place of each secret."""
-        if self._known:
-            text = self._known.sub(MASK, text)
+        if self._forms:
+            text = self._forms.sub(MASK, text)
+        if self._runs:
+            text = self._without_runs(text)
         return _SHAPES.sub(MASK, text)
+
+    def _without_runs(self, text: str) -> str:
+        """A provider may show a part of the key, to say which one it means."""
+        pieces, end = list[str](), 0
+        for start in range(len(text) - _RUN + 1):
+            if text[start : start + _RUN] in self._runs:
+                pieces += [text[end:start], MASK] if start > end or not pieces else []
+                end = start + _RUN
+        return "".join([*pieces, text[end:]])
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """The secret as it is written in texts, URLs, JSON, hexadecimal and base64, longest first."""
+    """The secret as it is written in texts, URLs, JSON, hexadecimal and base64."""
     data = secret.encode("utf-8", "replace")
     forms = {
         secret,
@@ -100,12 +110,4 @@ def _forms(secret: str) -> Iterator[str]:
         # The digits at either end hold bits of what is beside it.
         core = encoded[-(-before * 8 // 6) : -1]
         forms |= {core, core.replace("+", "-").replace("/", "_")}
-    return iter(sorted(forms, key=len, reverse=True))
-
-
-def _torn(secret: str) -> Iterator[str]:
-    """Patterns for what is left of the secret where somebody has cut it or hidden the middle."""
-    near = r"[\w*•.…+/=-]"
-    yield f"{re.escape(secret[:_SHORTEST])}{near}*"
-    yield f"(?<!{near}){near}*{re.escape(secret[-_SHORTEST:])}"
-    yield re.escape(secret[:4]) + r"(?:\.{2,}|…)\w*"
+    return iter(forms)
