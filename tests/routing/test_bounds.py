@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierwise.routing.pricing import Price, Rates, cost, most_cost
-from tierwise.routing.providers.base import Usage
 from tierwise.routing.request import Message, Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, most_prompt_tokens
+from tierwise.storage.records import Usage
 
 RATE = st.integers(0, 10**9)
 RATES = st.builds(

@@ -6,18 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tierwise.routing.price_entries import price_from_map, price_from_settings
 from tierwise.routing.pricing import (
     FREE,
     Price,
     Rates,
     cost,
     nano_usd,
-    price_from_map,
-    price_from_settings,
     usd,
 )
-from tierwise.routing.providers.base import Usage
 from tierwise.routing.settings import ModelPrice
+from tierwise.storage.records import Usage
 
 # USD per million tokens, as the price lists of 2026 print them
 SONNET = {
