@@ -102,6 +102,8 @@ def _rates(*places: tuple[_Fields, str], base: Rates | None = None) -> Rates | N
             value = fields.get(field + suffix)
             if isinstance(value, int | float):
                 found[name] = _pico(value)
+    if found["output"] is None:
+        found["output"] = found["image_output"]  # a model that only draws
     return None if None in (found["input"], found["output"]) else Rates(**found)
 
 

@@ -70,7 +70,7 @@ def cost(usage: Usage, price: Price, at: int | None = None) -> int:
     cache_write = _or(rates.cache_write, rates.input)
     read = (
         (usage.cache_read_tokens, rates.cache_read),
-        (usage.cache_write_tokens - usage.cache_write_1h_tokens, cache_write),
+        (max(usage.cache_write_tokens - usage.cache_write_1h_tokens, 0), cache_write),
         (usage.cache_write_1h_tokens, _or(rates.cache_write_1h, cache_write)),
         (usage.audio_input_tokens, rates.audio_input),
         (usage.image_input_tokens, rates.image_input),

@@ -110,8 +110,9 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     content = thinking.feed(choice.message.content or "") + thinking.close()
     tools = ToolCallParts()
     tools.feed(choice.message.tool_calls)
-    usage = read_usage(response, written=bool(content))
-    cost = read_cost(getattr(response, "usage", None), _headers(response))
+    reported = getattr(response, "usage", None)
+    usage = read_usage(response, reported, written=bool(content))
+    cost = read_cost(reported, _headers(response))
     return _Answer(content, choice.finish_reason, usage, cost, _logprobs(choice), tools.calls())
 
 
@@ -141,8 +142,9 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
     reported = [chunk.usage for chunk in stream.chunks if getattr(chunk, "usage", None)]
     content = "".join(pieces)
-    usage = read_usage(summary, written=bool(content)) if reported else None
-    cost = read_cost(reported[-1] if reported else None, _headers(stream))
+    last = reported[-1] if reported else None
+    usage = read_usage(summary, last, written=bool(content)) if reported else None
+    cost = read_cost(last, _headers(stream))
     return _Answer(content, finish_reason, usage, cost, logprobs, tools.calls())
 
 

@@ -16,6 +16,9 @@ _NANO_PER_USD = 10**9
 _COST_HEADER = "llm_provider-x-litellm-response-cost"
 """Under which litellm hands on what a LiteLLM proxy says."""
 
+_CACHED = ("cached_tokens", "num_cached_tokens")
+"""What Moonshot and Mistral call the tokens read from a cache, beside the tokens that were sent."""
+
 _SERVICE_TIERS = {
     "batch": "batch",
     "flex": "flex",
@@ -30,11 +33,12 @@ _SERVICE_TIERS = {
 as in litellm's cost calculator; Vertex AI says `ON_DEMAND_…`."""
 
 
-def read_usage(response: Any, *, written: bool) -> Usage | None:
-    """The usage in a response of litellm's or its last chunk, None if there is none to be believed;
-    `written` says that there is an answer, which has at least one token.
+def read_usage(response: Any, sent_last: Any, *, written: bool) -> Usage | None:
+    """The usage in a response of litellm's, None if there is none to be believed; `written` says that
+    there is an answer, which has at least one token.
 
-    litellm counts cached prompt tokens and reasoning in for every provider.
+    Of a stream, `response` is the chunk in which litellm sums up, with cached prompt tokens and reasoning
+    counted in for every provider, and `sent_last` the last usage that the provider sent itself.
     """
     usage = _get(response, "usage")
     sent, made = _get(usage, "prompt_tokens_details"), _get(usage, "completion_tokens_details")
@@ -42,11 +46,12 @@ def read_usage(response: Any, *, written: bool) -> Usage | None:
     input_tokens, output_tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     if not 0 < input_tokens < _MOST_TOKENS or not written <= output_tokens < _MOST_TOKENS:
         return None
+    cached = _count(sent, "cached_tokens") or max(_count(sent_last, name) for name in _CACHED)
     cache_read, cache_write, audio_input, image_input = _shares(
-        input_tokens, sent, "cached_tokens", "cache_creation_tokens", "audio_tokens", "image_tokens"
+        input_tokens, cached, *_counts(sent, "cache_creation_tokens", "audio_tokens", "image_tokens")
     )
     reasoning, audio_output, image_output = _shares(
-        output_tokens, made, "reasoning_tokens", "audio_tokens", "image_tokens"
+        output_tokens, *_counts(made, "reasoning_tokens", "audio_tokens", "image_tokens")
     )
     return Usage(
         input_tokens=input_tokens,
@@ -78,13 +83,17 @@ def read_cost(usage: Any, headers: Mapping[str, Any]) -> int | None:
     return _nano_usd(headers.get(_COST_HEADER)) or None if said is None else said
 
 
-def _shares(whole: int, details: Any, *names: str) -> list[int]:
-    """The parts of `whole` with these names, cut off where they come to more than it."""
+def _shares(whole: int, *parts: int) -> list[int]:
+    """The parts of `whole`, cut off where they come to more than it."""
     shares: list[int] = []
-    for name in names:
-        shares.append(min(_count(details, name), whole))
+    for part in parts:
+        shares.append(min(part, whole))
         whole -= shares[-1]
     return shares
+
+
+def _counts(owner: Any, *names: str) -> list[int]:
+    return [_count(owner, name) for name in names]
 
 
 def _service_tier(response: Any, usage: Any) -> str:
