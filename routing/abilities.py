@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tierwise.routing.fitting import instructed
 from tierwise.routing.models import Model
 from tierwise.routing.request import ChatRequest, Payload
 
@@ -19,10 +20,12 @@ def inability(request: ChatRequest, model: Model) -> str | None:
 
 
 def adapted(payload: Payload, model: Model) -> Payload:
-    """What `model` is sent of `payload`: all of it but for parameters that it does not know."""
+    """What `model` is sent of `payload`: all of it but for parameters that it does not know, and a schema
+    in words where it has no mode for that."""
     if payload.reasoning_effort and not model.can("reasoning"):
-        return replace(payload, reasoning_effort=None)
-    return payload
+        payload = replace(payload, reasoning_effort=None)
+    native = model.capabilities is not None and "response_schema" in model.capabilities
+    return payload if native else instructed(payload)
 
 
 def dropped(request: ChatRequest, model: Model) -> tuple[str, ...]:

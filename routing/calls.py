@@ -48,6 +48,8 @@ class Receipt:
     tool_calls: tuple[ToolCall, ...] = ()
     """What the model asks its caller to run."""
     attempts: tuple[AttemptRecord, ...]
+    structured: Any = None
+    """The answer as the value that `response_schema` asks for."""
     dropped_params: tuple[str, ...] = ()
     """Parameters that the model could not take, and was not sent."""
     warning: str | None = None
@@ -238,10 +240,16 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
         similarity=served.similarity,
         finish_reason=served.completion.finish_reason,
         tool_calls=served.completion.tool_calls,
+        structured=_structured(call.plan, served),
         dropped_params=dropped(call.plan.request, candidate.model),
         attempts=record.attempts,
         warning=warning,
     )
+
+
+def _structured(plan: Plan, served: Served) -> Any:
+    wanted = plan.request.response_schema is not None and not served.completion.tool_calls
+    return json.loads(served.completion.content) if wanted else None
 
 
 def _why(plan: Plan, served: Served) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tierwise.routing.request import Image, Message, Payload, ToolCall, ToolDefinition
+from tierwise.routing.schemas import is_strict
 
 _CHOICES = frozenset({"auto", "none", "required"})
 
@@ -25,7 +26,8 @@ def wire_options(payload: Payload) -> dict[str, Any]:
     if payload.tools and payload.tool_choice is not None:
         options["tool_choice"] = _choice(payload.tool_choice)
     if payload.response_schema is not None:
-        schema = {"name": "answer", "schema": json.loads(payload.response_schema), "strict": True}
+        schema = {"name": "answer", "schema": json.loads(payload.response_schema)}
+        schema["strict"] = is_strict(payload.response_schema)
         options["response_format"] = {"type": "json_schema", "json_schema": schema}
     if payload.reasoning_effort is not None:
         options["reasoning_effort"] = payload.reasoning_effort

@@ -16,7 +16,8 @@ from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.spending import dollars, most
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.server.tools.base import Answer, Arguments, Prompt, Text, Tool, ToolContext
-from tierwise.server.tools.chat import Name, Whole
+from tierwise.server.tools.chat import Whole
+from tierwise.server.tools.conversation import Name
 from tierwise.storage.errors import TierwiseError
 from tierwise.storage.records import Usage
 

@@ -1,5 +1,6 @@
 """Costs against invoices worked out by hand, and what must hold for every price."""
 
+from dataclasses import asdict, fields, replace
 from fractions import Fraction
 
 import pytest
@@ -16,7 +17,7 @@ from tierwise.routing.pricing import (
     usd,
 )
 from tierwise.routing.settings import ModelPrice
-from tierwise.storage.records import Usage
+from tierwise.storage.records import TOKEN_COUNTS, Usage
 
 # USD per million tokens, as the price lists of 2026 print them
 SONNET = {
@@ -158,14 +159,8 @@ def test_dollars_and_nano_dollars_convert_without_drift() -> None:
 # What holds for every price and usage
 
 rates = st.integers(0, 10**9)
-some_rates = st.builds(
-    Rates,
-    input=rates,
-    output=rates,
-    cache_read=st.none() | rates,
-    cache_write=st.none() | rates,
-    reasoning=st.none() | rates,
-)
+PARTS = [field.name for field in fields(Rates) if field.name not in ("input", "output")]
+some_rates = st.builds(Rates, input=rates, output=rates, **{part: st.none() | rates for part in PARTS})
 prices = st.builds(
     Price,
     rates=some_rates,
@@ -179,25 +174,24 @@ counts = st.integers(0, 2 * 10**6)
 
 @st.composite
 def usages(draw: st.DrawFn) -> Usage:
-    read, write, plain = draw(counts), draw(counts), draw(counts)
-    reasoning, words = draw(counts), draw(counts)
+    read, write, kept, heard, seen, plain = (draw(counts) for _ in range(6))
+    reasoning, spoken, drawn, words = (draw(counts) for _ in range(4))
     return Usage(
-        input_tokens=read + write + plain,
-        output_tokens=reasoning + words,
+        input_tokens=read + write + kept + heard + seen + plain,
+        output_tokens=reasoning + spoken + drawn + words,
         cache_read_tokens=read,
-        cache_write_tokens=write,
+        cache_write_tokens=write + kept,
+        cache_write_1h_tokens=kept,
+        audio_input_tokens=heard,
+        image_input_tokens=seen,
         reasoning_tokens=reasoning,
+        audio_output_tokens=spoken,
+        image_output_tokens=drawn,
     )
 
 
 def together(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        input_tokens=one.input_tokens + other.input_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-        cache_read_tokens=one.cache_read_tokens + other.cache_read_tokens,
-        cache_write_tokens=one.cache_write_tokens + other.cache_write_tokens,
-        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
-    )
+    return Usage(**{name: getattr(one, name) + getattr(other, name) for name in TOKEN_COUNTS})
 
 
 @given(usages(), prices)
@@ -205,17 +199,8 @@ def test_a_cost_is_never_negative(usage: Usage, price: Price) -> None:
     assert cost(usage, price) >= 0
 
 
-@given(counts, counts, counts, counts, counts, prices)
-def test_a_cost_is_never_negative_even_if_the_parts_exceed_the_whole(
-    sent: int, made: int, read: int, write: int, reasoning: int, price: Price
-) -> None:
-    usage = Usage(
-        input_tokens=sent,
-        output_tokens=made,
-        cache_read_tokens=read,
-        cache_write_tokens=write,
-        reasoning_tokens=reasoning,
-    )
+@given(st.builds(Usage, **dict.fromkeys(TOKEN_COUNTS, counts)), prices)
+def test_a_cost_is_never_negative_even_if_the_parts_exceed_the_whole(usage: Usage, price: Price) -> None:
     assert cost(usage, price) >= 0
 
 
@@ -237,29 +222,24 @@ def test_two_invoices_add_up_to_their_sum_but_for_rounding(one: Usage, other: Us
 
 @given(usages(), flat_prices.map(lambda price: whole_nanos(price)))
 def test_rates_of_whole_nano_dollars_are_charged_without_any_rounding(usage: Usage, price: Price) -> None:
+    sent = ("cache_read_tokens", "cache_write_tokens", "audio_input_tokens", "image_input_tokens")
+    made = ("reasoning_tokens", "audio_output_tokens", "image_output_tokens")
+    plain_input = usage.input_tokens - sum(getattr(usage, part) for part in sent)
+    plain_output = usage.output_tokens - sum(getattr(usage, part) for part in made)
+    kept = usage.cache_write_1h_tokens
+    written = Usage(input_tokens=1, cache_write_tokens=1)
     one_by_one = [
-        (usage.cache_read_tokens, Usage(input_tokens=1, cache_read_tokens=1)),
-        (usage.cache_write_tokens, Usage(input_tokens=1, cache_write_tokens=1)),
-        (usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens, Usage(input_tokens=1)),
-        (usage.reasoning_tokens, Usage(output_tokens=1, reasoning_tokens=1)),
-        (usage.output_tokens - usage.reasoning_tokens, Usage(output_tokens=1)),
+        (plain_input, Usage(input_tokens=1)),
+        (plain_output, Usage(output_tokens=1)),
+        *((getattr(usage, part), Usage(input_tokens=1, **{part: 1})) for part in sent),
+        *((getattr(usage, part), Usage(output_tokens=1, **{part: 1})) for part in made),
+        (-kept, written),
+        (kept, replace(written, cache_write_1h_tokens=1)),
     ]
     assert cost(usage, price) == sum(count * cost(token, price) for count, token in one_by_one)
 
 
 def whole_nanos(price: Price) -> Price:
     """The price with its rates a thousandfold, so that none has a part of a nano-dollar."""
-
-    def thousandfold(rate: int | None) -> int | None:
-        return None if rate is None else rate * 1000
-
-    rates = price.rates
-    return Price(
-        rates=Rates(
-            input=rates.input * 1000,
-            output=rates.output * 1000,
-            cache_read=thousandfold(rates.cache_read),
-            cache_write=thousandfold(rates.cache_write),
-            reasoning=thousandfold(rates.reasoning),
-        )
-    )
+    known = {name: rate * 1000 for name, rate in asdict(price.rates).items() if rate is not None}
+    return Price(rates=Rates(**known))

@@ -15,7 +15,7 @@ from tierwise.routing.request import Message, Payload
 KINDS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, UpstreamError) and kind is not UpstreamError
+    if issubclass(kind, UpstreamError) and kind not in (UpstreamError, errors.FormatMismatch)
 ]
 
 
