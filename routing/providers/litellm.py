@@ -110,9 +110,8 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     content = thinking.feed(choice.message.content or "") + thinking.close()
     tools = ToolCallParts()
     tools.feed(choice.message.tool_calls)
-    reported = getattr(response, "usage", None)
-    usage = read_usage(response, reported, written=bool(content))
-    cost = read_cost(reported, _headers(response))
+    usage = read_usage(response, response, written=bool(content))
+    cost = read_cost(response, _headers(response))
     return _Answer(content, choice.finish_reason, usage, cost, _logprobs(choice), tools.calls())
 
 
@@ -140,11 +139,10 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     hand_over(thinking.close())
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
-    reported = [chunk.usage for chunk in stream.chunks if getattr(chunk, "usage", None)]
+    sent = next((chunk for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
     content = "".join(pieces)
-    last = reported[-1] if reported else None
-    usage = read_usage(summary, last, written=bool(content)) if reported else None
-    cost = read_cost(last, _headers(stream))
+    usage = read_usage(summary, sent, written=bool(content)) if sent else None
+    cost = read_cost(sent, _headers(stream))
     return _Answer(content, finish_reason, usage, cost, logprobs, tools.calls())
 
 

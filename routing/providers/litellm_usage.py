@@ -33,22 +33,22 @@ _SERVICE_TIERS = {
 as in litellm's cost calculator; Vertex AI says `ON_DEMAND_…`."""
 
 
-def read_usage(response: Any, sent_last: Any, *, written: bool) -> Usage | None:
-    """The usage in a response of litellm's, None if there is none to be believed; `written` says that
-    there is an answer, which has at least one token.
+def read_usage(summary: Any, sent: Any, *, written: bool) -> Usage | None:
+    """The usage in litellm's responses, None if there is none to be believed; `written` says that there
+    is an answer, which has at least one token.
 
-    Of a stream, `response` is the chunk in which litellm sums up, with cached prompt tokens and reasoning
-    counted in for every provider, and `sent_last` the last usage that the provider sent itself.
+    Of a stream, `summary` is the chunk in which litellm sums up, with cached prompt tokens and reasoning
+    counted in for every provider, and `sent` is the last one that came with a usage; else they are one.
     """
-    usage = _get(response, "usage")
-    sent, made = _get(usage, "prompt_tokens_details"), _get(usage, "completion_tokens_details")
-    kept = _get(sent, "cache_creation_token_details")
+    usage = _get(summary, "usage")
+    read, made = _get(usage, "prompt_tokens_details"), _get(usage, "completion_tokens_details")
+    kept = _get(read, "cache_creation_token_details")
     input_tokens, output_tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     if not 0 < input_tokens < _MOST_TOKENS or not written <= output_tokens < _MOST_TOKENS:
         return None
-    cached = _count(sent, "cached_tokens") or max(_count(sent_last, name) for name in _CACHED)
+    cached = _count(read, "cached_tokens") or max(_counts(_get(sent, "usage"), *_CACHED))
     cache_read, cache_write, audio_input, image_input = _shares(
-        input_tokens, cached, *_counts(sent, "cache_creation_tokens", "audio_tokens", "image_tokens")
+        input_tokens, cached, *_counts(read, "cache_creation_tokens", "audio_tokens", "image_tokens")
     )
     reasoning, audio_output, image_output = _shares(
         output_tokens, *_counts(made, "reasoning_tokens", "audio_tokens", "image_tokens")
@@ -64,16 +64,17 @@ def read_usage(response: Any, sent_last: Any, *, written: bool) -> Usage | None:
         reasoning_tokens=reasoning,
         audio_output_tokens=audio_output,
         image_output_tokens=image_output,
-        service_tier=_service_tier(response, usage),
+        service_tier=_service_tier(summary, sent),
     )
 
 
-def read_cost(usage: Any, headers: Mapping[str, Any]) -> int | None:
+def read_cost(sent: Any, headers: Mapping[str, Any]) -> int | None:
     """What the provider says that it charges, in nano-USD; None if it does not say, or nothing credible.
 
     OpenRouter, xAI and Perplexity say it in `usage`, LiteLLM proxies in a header, where 0 means that
     they do not know the price.
     """
+    usage = _get(sent, "usage")
     cost = _get(usage, "cost")
     said = _nano_usd(_get(cost, "total_cost") if isinstance(cost, Mapping) else cost)
     if said is not None and _get(usage, "is_byok") is True:
@@ -96,10 +97,13 @@ def _counts(owner: Any, *names: str) -> list[int]:
     return [_count(owner, name) for name in names]
 
 
-def _service_tier(response: Any, usage: Any) -> str:
-    hidden = _get(response, "_hidden_params")
-    traffic = _get(_get(hidden, "provider_specific_fields"), "traffic_type")
-    said = (_get(response, "service_tier"), _get(usage, "service_tier"), traffic)
+def _service_tier(summary: Any, sent: Any) -> str:
+    extras = _get(_get(sent, "_hidden_params"), "provider_specific_fields")
+    said = (
+        _get(summary, "service_tier"),
+        _get(_get(sent, "usage"), "service_tier"),
+        _get(extras, "traffic_type"),
+    )
     named = next((name for name in said if isinstance(name, str)), "")
     return _SERVICE_TIERS.get(named.lower(), "")
 

@@ -4,17 +4,24 @@ Rates are USD per million tokens, as price lists print them, so tokens times rat
 dollar: a thousand nano-USD.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from tests.fake_provider import Behaviour, Exchange, FakeProvider
-from tests.routing.bench import MARKS, litellm, only, running
+from tests.fake_provider import (
+    AnthropicExchange,
+    Behaviour,
+    Exchange,
+    FakeProvider,
+    GeminiExchange,
+    OpenAIExchange,
+)
+from tests.routing.bench import MARKS, litellm, rules, running
 from tierwise.routing.pricing import cost
+from tierwise.routing.request import Tier
 from tierwise.routing.settings import ModelPrice, ProviderSettings
 from tierwise.storage.ports import Store
 from tierwise.storage.records import AttemptRecord
@@ -26,7 +33,10 @@ pytestmark = [
 ]
 
 Json = dict[str, Any]
+Wire = Callable[[Exchange, "Invoice"], tuple[Json, list[Json]]]
+"""What an answer looks like: the whole one, and the events of a stream."""
 ETERNITY = 2**52
+KEYS = {"ANTHROPIC_API_KEY": "a-key", "GEMINI_API_KEY": "a-key"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +67,27 @@ GPT = {
         "priority": {"input": 12.5, "output": 75, "cache_read": 1.25},
     },
 }
+CLAUDE = {
+    "input": 2,
+    "output": 10,
+    "cache_read": 0.1,
+    "cache_write": 2.5,
+    "cache_write_1h": 4,
+    "service_tiers": {"batch": {"input": 1, "output": 5}},
+}
+HAIKU = {
+    "input": 0.1,
+    "output": 0.5,
+    "cache_read": 0.01,
+    "above": {100_000: {"input": 0.5, "output": 2.5, "cache_read": 0.05}},
+}
+GEMINI_PRO = {
+    "input": 1.25,
+    "output": 10,
+    "cache_read": 0.125,
+    "above": {200_000: {"input": 2.5, "output": 15, "cache_read": 0.25}},
+    "service_tiers": {"flex": {"input": 0.625, "output": 5}},
+}
 GPT_AUDIO = {"input": 2.5, "output": 10, "audio_input": 32, "audio_output": 64}
 GROK = {"input": 1.25, "output": 2.5, "cache_read": 0.2}
 DEEPSEEK = {"input": 0.28, "output": 0.42, "cache_read": 0.028}
@@ -64,12 +95,35 @@ SONAR = {"input": 1, "output": 1, "request": 0.005}
 PLAIN = {"prompt_tokens": 1000, "completion_tokens": 200, "total_tokens": 1200}
 
 
-def openai_usage(prompt: int, completion: int, **details: Json) -> Json:
+def openai_usage(prompt: int, completion: int, **details: Any) -> Json:
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         **details,
+    }
+
+
+def claude_usage(plain: int, output: int, *, read: int = 0, written_5m: int = 0, written_1h: int = 0) -> Json:
+    return {
+        "input_tokens": plain,
+        "cache_creation_input_tokens": written_5m + written_1h,
+        "cache_read_input_tokens": read,
+        "cache_creation": {"ephemeral_5m_input_tokens": written_5m, "ephemeral_1h_input_tokens": written_1h},
+        "output_tokens": output,
+        "service_tier": "standard",
+    }
+
+
+def gemini_usage(prompt: int, candidates: int, **more: Any) -> Json:
+    total = prompt + candidates + more.get("thoughtsTokenCount", 0)
+    details = [{"modality": "TEXT", "tokenCount": prompt}]
+    return {
+        "promptTokenCount": prompt,
+        "candidatesTokenCount": candidates,
+        "totalTokenCount": total,
+        "promptTokensDetails": details,
+        **more,
     }
 
 
@@ -122,6 +176,61 @@ INVOICES = {
         ),
         rates=GPT_AUDIO,
         micro_usd=26_350,  # 100 * 2.5 + 400 * 32 + 50 * 10 + 200 * 64
+    ),
+    "Anthropic: reading and writing a cache": Invoice(
+        model="anthropic/claude-sonnet-5-5",
+        usage=claude_usage(50, 100, read=2000, written_5m=1000),
+        rates=CLAUDE,
+        micro_usd=3800,  # 50 * 2 + 2,000 * 0.1 + 1,000 * 2.5 + 100 * 10
+    ),
+    "Anthropic: a cache for five minutes and one for an hour": Invoice(
+        model="anthropic/claude-sonnet-5-5",
+        usage=claude_usage(50, 100, written_5m=500, written_1h=1000),
+        rates=CLAUDE,
+        micro_usd=6350,  # 50 * 2 + 500 * 2.5 + 1,000 * 4 + 100 * 10
+    ),
+    "Anthropic: what is cached counts towards the long prompt": Invoice(
+        model="anthropic/claude-haiku-5-5",
+        usage=claude_usage(10_000, 100, read=95_000),
+        rates=HAIKU,
+        micro_usd=10_000,  # 10,000 * 0.5 + 95,000 * 0.05 + 100 * 2.5
+    ),
+    "Anthropic: batch": Invoice(
+        model="anthropic/claude-sonnet-5-5",
+        usage={**claude_usage(1000, 200), "service_tier": "batch"},
+        rates=CLAUDE,
+        micro_usd=2000,  # 1,000 * 1 + 200 * 5
+    ),
+    "Gemini: thoughts come on top of the candidates": Invoice(
+        model="gemini/gemini-2.5-pro",
+        usage=gemini_usage(1000, 200, thoughtsTokenCount=300),
+        rates=GEMINI_PRO,
+        micro_usd=6250,  # 1,000 * 1.25 + 500 * 10
+    ),
+    "Gemini: above 200,000 prompt tokens, partly cached": Invoice(
+        model="gemini/gemini-2.5-pro",
+        usage=gemini_usage(250_000, 1000, cachedContentTokenCount=100_000),
+        rates=GEMINI_PRO,
+        micro_usd=415_000,  # 150,000 * 2.5 + 100,000 * 0.25 + 1,000 * 15
+    ),
+    "Gemini: audio": Invoice(
+        model="gemini/gemini-2.5-flash",
+        usage=gemini_usage(
+            1000,
+            100,
+            promptTokensDetails=[
+                {"modality": "TEXT", "tokenCount": 100},
+                {"modality": "AUDIO", "tokenCount": 900},
+            ],
+        ),
+        rates={"input": 0.3, "output": 2.5, "audio_input": 1},
+        micro_usd=1180,  # 100 * 0.3 + 900 * 1 + 100 * 2.5
+    ),
+    "Gemini: flex, in Vertex AI's words": Invoice(
+        model="gemini/gemini-2.5-pro",
+        usage=gemini_usage(1000, 200, trafficType="ON_DEMAND_FLEX"),
+        rates=GEMINI_PRO,
+        micro_usd=1625,  # 1,000 * 0.625 + 200 * 5
     ),
     "DeepSeek: cache hit": Invoice(
         model="deepseek/deepseek-chat",
@@ -256,6 +365,7 @@ INVOICES = {
                 completion_tokens_details={"reasoning_tokens": 10},
             ),
         },
+        body={"service_tier": "on_demand"},
         rates={"input": 0.075, "output": 0.3, "cache_read": 0.0375},
         micro_usd=21,  # 60 * 0.075 + 40 * 0.0375 + 50 * 0.3
     ),
@@ -264,42 +374,84 @@ INVOICES = {
 
 
 def billing(invoice: Invoice) -> Behaviour:
-    """An answer over OpenAI's wire."""
-
-    usage = {"usage": invoice.usage} if invoice.usage else {}
+    """An answer over the wire on which it is asked for, byte for byte as that provider would give it."""
 
     async def answer(exchange: Exchange) -> web.StreamResponse:
-        head = {"id": "chatcmpl-1", "created": 1, "model": exchange.model, **invoice.body}
+        wire = _WIRES[type(exchange)]
         if not exchange.streams:
-            message = {"role": "assistant", "content": "Paris."}
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            whole = {**head, "object": "chat.completion", "choices": [choice], **usage}
-            return web.json_response(whole, headers=invoice.headers)
+            return web.json_response(wire(exchange, invoice)[0], headers=invoice.headers)
         exchange.events.headers.update(invoice.headers)
-        head["object"] = "chat.completion.chunk"
-        for delta, reason in (({"role": "assistant", "content": "Paris."}, None), ({}, "stop")):
-            choice = {"index": 0, "delta": delta, "finish_reason": reason}
-            await exchange.event(json.dumps({**head, "choices": [choice]}))
-        if usage:
-            await exchange.event(json.dumps({**head, "choices": [], **usage}))
-        await exchange.event("[DONE]")
+        for event in wire(exchange, invoice)[1]:
+            await exchange.event(event, event.get("type"))
+        if isinstance(exchange, OpenAIExchange):
+            await exchange.event("[DONE]")
         return exchange.events
 
     return answer
+
+
+def openai_wire(exchange: Exchange, invoice: Invoice) -> tuple[Json, list[Json]]:
+    usage: Json = {"usage": invoice.usage} if invoice.usage else {}
+    head: Json = {"id": "chatcmpl-1", "created": 1, "model": exchange.model, **invoice.body}
+    said: Json = {"role": "assistant", "content": "Paris."}
+    choice: Json = {"index": 0, "message": said, "finish_reason": "stop"}
+    head["object"] = "chat.completion.chunk"
+    parts: tuple[list[Json], ...] = (
+        [{"index": 0, "delta": said, "finish_reason": None}],
+        [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+    )
+    events = [{**head, "choices": part} for part in parts]
+    last: list[Json] = [{**head, "choices": [], **usage}] if usage else []
+    return {**head, "object": "chat.completion", "choices": [choice], **usage}, [*events, *last]
+
+
+def anthropic_wire(exchange: Exchange, invoice: Invoice) -> tuple[Json, list[Json]]:
+    text = {"type": "text", "text": "Paris."}
+    head = {"id": "msg_1", "type": "message", "role": "assistant", "model": exchange.model}
+    stop: Json = {"stop_reason": "end_turn", "stop_sequence": None}
+    usage = {"usage": invoice.usage} if invoice.usage else {}
+    begun = {"usage": {**invoice.usage, "output_tokens": 1}} if usage else {}
+    written = {"usage": {"output_tokens": invoice.usage["output_tokens"]}} if usage else {}
+    return {**head, "content": [text], **stop, **usage}, [
+        {"type": "message_start", "message": {**head, "content": [], "stop_reason": None, **begun}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Paris."}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": stop, **written},
+        {"type": "message_stop"},
+    ]
+
+
+def gemini_wire(exchange: Exchange, invoice: Invoice) -> tuple[Json, list[Json]]:
+    content = {"role": "model", "parts": [{"text": "Paris."}]}
+    usage = {"usageMetadata": invoice.usage} if invoice.usage else {}
+    candidate = {"content": content, "index": 0, "finishReason": "STOP"}
+    whole = {"candidates": [candidate], "modelVersion": exchange.model, "responseId": "r", **usage}
+    return whole, [whole]
+
+
+_WIRES: dict[type[Exchange], Wire] = {
+    OpenAIExchange: openai_wire,
+    AnthropicExchange: anthropic_wire,
+    GeminiExchange: gemini_wire,
+}
 
 
 async def billed(fake: FakeProvider, store: Store, invoice: Invoice, *, streamed: bool) -> AttemptRecord:
     """The row that the ledger keeps of a call that is billed like that."""
     fake.always(invoice.model.removeprefix(f"{invoice.provider}/"), billing(invoice))
     pricing = {invoice.model: ModelPrice(**invoice.rates)} if invoice.rates else {}
-    providers = {invoice.provider: ProviderSettings(api_base=fake.url)}
-    settings = {"litellm": litellm(fake, providers=providers), "routing": only(invoice.model)}
-    async with running(fake, store, pricing=pricing, **settings) as bench:
-        receipt = await bench.ask(watched=streamed)
+    bases = {"anthropic": fake.anthropic_url, "gemini": fake.gemini_url}
+    providers = {invoice.provider: ProviderSettings(api_base=bases.get(invoice.provider, fake.url))}
+    settings = {"litellm": litellm(fake, providers=providers), "routing": rules((invoice.model,), (), ())}
+    async with running(fake, store, KEYS, pricing=pricing, **settings) as bench:
+        receipt = await bench.ask(tier=Tier.SIMPLE, watched=streamed)
         [[call]] = [calls async for calls in store.export_calls(start=0, end=ETERNITY)]
         price = (await bench.engine.catalog()).resolve(invoice.model).price
     [attempt] = call.attempts
     assert receipt.cost == attempt.cost_nano_usd
+    [request] = fake.requests
+    assert streamed == (request.json.get("stream", False) or "streamGenerateContent" in request.path)
     if price and not attempt.cost_reported:
         assert cost(attempt, price, attempt.ended_at) == receipt.cost, "the ledger tells too little"
     return attempt
@@ -360,27 +512,49 @@ async def test_parts_that_come_to_more_than_the_whole_are_cut_off(fake: FakeProv
     )
 
 
-FAMILIES = [
-    "openai/gpt-5.5",
-    "deepseek/deepseek-chat",
-    "mistral/mistral-large-latest",
-    "moonshot/kimi-k2.6",
-    "xai/grok-4.3",
-    "openrouter/anthropic/claude-haiku-5-5",
-    "perplexity/sonar",
-    "groq/openai/gpt-oss-20b",
-    "litellm_proxy/team-model",
-    "gateway/team-model",
+COUNTED = [
+    *(
+        (model, streamed)
+        for model in (
+            "openai/gpt-5.5",
+            "deepseek/deepseek-chat",
+            "mistral/mistral-large-latest",
+            "moonshot/kimi-k2.6",
+            "xai/grok-4.3",
+            "openrouter/anthropic/claude-haiku-5-5",
+            "perplexity/sonar",
+            "groq/openai/gpt-oss-20b",
+            "litellm_proxy/team-model",
+            "gateway/team-model",
+        )
+        for streamed in (False, True)
+    ),
+    # litellm cannot read a plain answer of these two without a usage; they always send one.
+    ("anthropic/claude-sonnet-5-5", True),
+    ("gemini/gemini-2.5-pro", True),
 ]
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
-@pytest.mark.parametrize("model", FAMILIES)
-async def test_usage_that_no_provider_reports_is_counted_and_said_to_be(
+@pytest.mark.parametrize(("model", "streamed"), COUNTED)
+async def test_usage_that_a_provider_does_not_report_is_counted_and_said_to_be(
     fake: FakeProvider, store: Store, model: str, streamed: bool
 ) -> None:
-    invoice = Invoice(model=model, usage={}, rates={"input": 1_000_000, "output": 0}, micro_usd=0)
+    rates = {"input": 1, "output": 2}
+    invoice = Invoice(model=model, usage={}, body={"service_tier": "on_demand"}, rates=rates, micro_usd=0)
     attempt = await billed(fake, store, invoice, streamed=streamed)
     assert (attempt.estimated, attempt.cost_note) == (True, "token counts estimated")
     assert 5 < attempt.input_tokens < 30  # "What is the capital of France?"
     assert 1 <= attempt.output_tokens < 5  # "Paris."
+    assert attempt.cost_nano_usd == 1000 * (attempt.input_tokens + 2 * attempt.output_tokens)
+
+
+ASKED = [model for model, streamed in COUNTED if streamed and not model.startswith(("anthropic", "gemini"))]
+TOLD_UNASKED = ("mistral", "perplexity")
+
+
+@pytest.mark.parametrize("model", ASKED)
+async def test_a_stream_is_asked_for_its_usage(fake: FakeProvider, store: Store, model: str) -> None:
+    invoice = Invoice(model=model, usage=PLAIN, rates={"input": 1, "output": 2}, micro_usd=1400)
+    await billed(fake, store, invoice, streamed=True)
+    asked = fake.requests[0].json.get("stream_options")
+    assert asked == (None if model.startswith(TOLD_UNASKED) else {"include_usage": True})
