@@ -84,7 +84,8 @@ class Recorder:
             cost_reported=reported_cost is not None,
         )
         cost = self._cost(record) if reported_cost is None else reported_cost
-        note = model.price_note if cost is None else "token counts estimated" if usage.estimated else None
+        estimated = usage.estimated and reported_cost is None
+        note = model.price_note if cost is None else "token counts estimated" if estimated else None
         self._journal.attempts.append(replace(record, cost_nano_usd=cost, cost_note=note))
 
     def _cost(self, attempt: AttemptRecord) -> int | None:

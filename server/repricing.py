@@ -1,4 +1,8 @@
-"""What recorded calls cost at the prices of today."""
+"""What recorded calls cost at the prices of today.
+
+What a call saved stays as it was: a recorded call does not say which model it was compared with, nor,
+if it came from the cache, how many tokens the answer has.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

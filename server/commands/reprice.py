@@ -26,7 +26,7 @@ def run_reprice(settings: Settings, environ: Mapping[str, str], since: str, *, d
     reported = sum(change.reported for change in changes.values())
     done = "would change; --dry-run changed nothing" if dry_run else "were changed"
     kept = f" {unknown:,} attempts keep their cost, because no price is known today." if unknown else ""
-    kept += f" {reported:,} keep the cost that their provider reported." if reported else ""
+    kept += f" {reported:,} kept what their provider reported." if reported else ""
     STDERR.print(f"{changed:,} attempts {done}.{kept}")
 
 
