@@ -71,17 +71,19 @@ def read_usage(summary: Any, sent: Any, *, written: bool) -> Usage | None:
 def read_cost(sent: Any, headers: Mapping[str, Any]) -> int | None:
     """What the provider says that it charges, in nano-USD; None if it does not say, or nothing credible.
 
-    OpenRouter, xAI and Perplexity say it in `usage`, LiteLLM proxies in a header, where 0 means that
-    they do not know the price.
+    OpenRouter, xAI and Perplexity say it in the usage, LiteLLM proxies in a header. A 0 is believed only
+    of OpenRouter, which has models that are free: others say it where they know no price.
     """
     usage = _get(sent, "usage")
-    cost = _get(usage, "cost")
+    cost, details = _get(usage, "cost"), _get(usage, "cost_details")
     said = _nano_usd(_get(cost, "total_cost") if isinstance(cost, Mapping) else cost)
     if said is not None and _get(usage, "is_byok") is True:
         # OpenRouter's own share; the rest is charged to the user's account with the provider.
-        upstream = _nano_usd(_get(_get(usage, "cost_details"), "upstream_inference_cost"))
+        upstream = _nano_usd(_get(details, "upstream_inference_cost"))
         return None if upstream is None else said + upstream
-    return _nano_usd(headers.get(_COST_HEADER)) or None if said is None else said
+    if said is not None and details is not None:
+        return said
+    return said or _nano_usd(headers.get(_COST_HEADER)) or None
 
 
 def _shares(whole: int, *parts: int) -> list[int]:

@@ -301,7 +301,10 @@ INVOICES = {
         reported=True,
     ),
     "OpenRouter: a free model that has no other price": Invoice(
-        model="openrouter/vendor/model-x:free", usage={**PLAIN, "cost": 0}, micro_usd=0, reported=True
+        model="openrouter/vendor/model-x:free",
+        usage={**PLAIN, "cost": 0, "is_byok": False, "cost_details": {"upstream_inference_cost": 0}},
+        micro_usd=0,
+        reported=True,
     ),
     "OpenRouter: writing to the cache, and no figure": Invoice(
         model="openrouter/anthropic/claude-haiku-5-5",
@@ -350,6 +353,12 @@ INVOICES = {
     ),
     "a gateway that the settings name, with its own figure": Invoice(
         model="gateway/team-model", usage={**PLAIN, "cost": 0.5}, micro_usd=500_000, reported=True
+    ),
+    "a gateway that knows no price says 0": Invoice(
+        model="gateway/team-model",
+        usage={**PLAIN, "cost": 0.0},
+        rates={"input": 1, "output": 2},
+        micro_usd=1400,  # 1,000 * 1 + 200 * 2
     ),
     "Groq: cached and reasoning": Invoice(
         model="groq/openai/gpt-oss-20b",
