@@ -90,10 +90,14 @@ HttpUrl = Annotated[str, AfterValidator(_http)]
 def _without_credentials(url: str) -> str:
     parts = urlsplit(url)
     if "@" in parts.netloc:
-        raise ValueError("it must hold no user name or password; name the key's variable in api_key_env")
+        raise ValueError("it must hold no user name or password; a provider's api_key_env names its key")
     if url_holds_a_key(url):
-        raise ValueError("it must hold no key; put the key into a variable, and its name into api_key_env")
+        raise ValueError("it must hold no key; put it into a variable, and that one's name into api_key_env")
     return url
+
+
+OpenUrl = Annotated[HttpUrl, AfterValidator(_without_credentials)]
+"""A URL that may be shown."""
 
 
 class ProviderSettings(Section):
@@ -101,7 +105,7 @@ class ProviderSettings(Section):
 
     api_key_env: KeyVariable | None = None
     """The environment variable that holds the key; by default the provider's usual one."""
-    api_base: Annotated[HttpUrl, AfterValidator(_without_credentials)] | None = None
+    api_base: OpenUrl | None = None
     """The provider's own endpoint, a LiteLLM proxy or any OpenAI-compatible server."""
     models: dict[str, str] = Field(default_factory=dict[str, str])
     """Short aliases for model names."""
@@ -328,7 +332,7 @@ class ConversationSettings(Section):
 class LocalSettings(Section):
     """What serves when no provider has a key."""
 
-    servers: tuple[str, ...] = (
+    servers: tuple[OpenUrl, ...] = (
         "http://127.0.0.1:11434/v1",  # Ollama
         "http://127.0.0.1:1234/v1",  # LM Studio
         "http://127.0.0.1:8080/v1",  # llama.cpp

@@ -4,10 +4,11 @@ import logging
 import socket
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+from mcp.server.auth.provider import TokenVerifier
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,12 +28,13 @@ class Door:
 
     listener: socket.socket
     settings: ServerSettings
-    token: str | None = field(repr=False)
+    verifier: TokenVerifier | None
+    """Knows who may come in; None lets everybody in."""
     loopback: bool
 
     def guarding(self, app: ASGIApp) -> ASGIApp:
         """`app`, for those requests alone that may come in."""
-        known = authenticated(app, StaticToken(self.token)) if self.token else app
+        known = authenticated(app, self.verifier) if self.verifier else app
         return _HostsAndOrigins(known, self.settings)
 
     def announce(self, path: str) -> None:
@@ -55,7 +57,7 @@ def open_door(settings: ServerSettings, environ: Mapping[str, str]) -> Generator
     loopback = ip_address(address[0].partition("%")[0]).is_loopback
     token = configured_token(settings, environ, loopback=loopback)
     with _listen(family, address, settings.host) as listener:
-        yield Door(listener, settings, token, loopback)
+        yield Door(listener, settings, StaticToken(token) if token else None, loopback)
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:

@@ -225,6 +225,7 @@ async def test_no_key_is_in_what_goes_over_http(planted: Installation, fake: Fak
             assert MASK.encode() in sent[-1]
         stderr = server.stderr.encode()
     assert leaks(*sent, stderr, files(planted.folder)) == {}
+    assert traces(TOKEN, repr(fake.requests).encode()) == set()
 
 
 async def chat_over_http(url: str, tier: str) -> bytes:

@@ -125,11 +125,15 @@ def test_the_variable_with_the_servers_token_is_no_setting_in_its_own_spelling_o
     ],
 )
 def test_an_address_of_a_provider_that_holds_a_key_is_refused_and_not_repeated(write: Write, url: str):
-    said = complaint(write(f'litellm.providers.gateway.api_base = "{url}"'))
-    assert "line 1: litellm.providers.gateway.api_base: it must hold no " in said
-    assert "api_key_env" in said
-    assert "hunter2" not in said
-    assert "sk-proj" not in said
+    for setting, place in (
+        (f'litellm.providers.gateway.api_base = "{url}"', "litellm.providers.gateway.api_base"),
+        (f'local.servers = ["{url}"]', "local.servers[0]"),
+    ):
+        said = complaint(write(setting))
+        assert f"line 1: {place}: it must hold no " in said
+        assert "api_key_env" in said
+        assert "hunter2" not in said
+        assert "sk-proj" not in said
 
 
 @pytest.mark.parametrize(
