@@ -38,6 +38,11 @@ class Model:
     listed: bool = True
     """False if the price map knows the provider but not the model: it is retired, or misspelt, or new."""
 
+    @property
+    def deployment(self) -> str:
+        """Equal for what shares limits and fate: the same model of the same provider at the same endpoint."""
+        return f"{self.provider}/{self.name}@{self.api_base or ''}"
+
     def past_deprecation(self, today: date) -> bool:
         return self.deprecation_date is not None and self.deprecation_date <= today
 

@@ -20,16 +20,19 @@ from typing import Any
 
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
-from tierwise.routing.providers.base import UpstreamCall
+from tierwise.routing.providers.base import RateStatus, UpstreamCall
+from tierwise.routing.providers.rate_headers import rate_status
 
 Kind = type[UpstreamError]
 
 TRANSPORT: Mapping[str, Kind] = {
     # httpx
+    "ConnectTimeout": errors.ConnectionFailed,
     "TimeoutException": errors.UpstreamTimeout,
     "DecodingError": errors.BadResponse,
     "TransportError": errors.ConnectionFailed,
     # aiohttp
+    "ConnectionTimeoutError": errors.ConnectionFailed,
     "ServerTimeoutError": errors.UpstreamTimeout,
     "ClientConnectionError": errors.ConnectionFailed,
     "ClientPayloadError": errors.ConnectionFailed,
@@ -180,7 +183,8 @@ def translate(error: Exception, call: UpstreamCall) -> UpstreamError:
     """Our error for what `call` failed with, with a message fit for the user."""
     chain = tuple(_causes(error))
     kind = classify(error)
-    return kind(message(kind, call, _detail(chain, kind, call)), retry_after=retry_after(error))
+    text = message(kind, call, _detail(chain, kind, call))
+    return kind(text, retry_after=retry_after(error), rate=_rate(error))
 
 
 def classify(error: BaseException) -> Kind:
@@ -218,6 +222,11 @@ def retry_after(error: BaseException) -> float | None:
         if value := lowered.get("retry-after"):
             return _seconds(value)
     return None
+
+
+def _rate(error: BaseException) -> RateStatus | None:
+    now = dt.datetime.now(dt.UTC)
+    return next((told for headers in _headers(error) if (told := rate_status(headers, now))), None)
 
 
 def redact(text: str, call: UpstreamCall) -> str:
