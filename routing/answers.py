@@ -9,7 +9,7 @@ from tierwise.routing.calls import call_digest
 from tierwise.routing.errors import SemanticUnavailable
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.providers.base import Completion, Usage
-from tierwise.routing.router import Served
+from tierwise.routing.run import Served
 from tierwise.storage.errors import StorageError
 from tierwise.storage.ports import AnswerCache
 from tierwise.storage.records import CachedAnswer, Likeness
@@ -42,9 +42,11 @@ class Answers:
             return None
 
     async def entry(self, plan: Plan, served: Served) -> CachedAnswer | None:
-        """What to keep of an answer; None if it was not fresh, or was cut short by a filter."""
+        """What to keep of an answer; None if it was not fresh, was cut short by a filter, or was put
+        together from what several models wrote."""
         completion, candidate = served.completion, served.candidate
-        reusable = served.from_cache is None and completion.finish_reason in ("stop", "length")
+        whole = completion.finish_reason in ("stop", "length") and not served.begun_by
+        reusable = whole and served.from_cache is None
         if self._ttl_ms is None or not reusable:
             return None
         price, now = candidate.model.price, _now()

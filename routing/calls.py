@@ -13,7 +13,7 @@ from tierwise.routing import pricing
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.request import Message, Tier
-from tierwise.routing.router import Served
+from tierwise.routing.run import Served
 from tierwise.routing.spending import Tab
 from tierwise.storage.budgets import Budget
 from tierwise.storage.errors import TierwiseError
@@ -63,7 +63,12 @@ class Call:
     @property
     def text(self) -> str:
         """What the model has written so far."""
-        return self._flight.journal.text
+        return self._flight.journal.draft.text
+
+    @property
+    def notice(self) -> str | None:
+        """What became of text that was there before; None as long as the text has only grown."""
+        return self._flight.journal.draft.notice
 
     @property
     def done(self) -> bool:
@@ -228,6 +233,9 @@ def _why(plan: Plan, served: Served) -> str:
     if served.downgraded is not None:
         cheapest = f"{served.candidate.model.id} served, the cheapest that can"
         return f"{plan.reason}; but {served.downgraded}, so {cheapest}"
+    if served.begun_by:
+        begun = " and then ".join(served.begun_by)
+        return f"{plan.reason}; {begun} broke off, and {served.candidate.model.id} finished the answer"
     if served.escalated is not None and served.candidate != plan.first:
         return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:

@@ -14,6 +14,7 @@ import anyio
 import anyio.abc
 
 from tierwise.routing.answers import Answers
+from tierwise.routing.attempt import Attempts, AttemptSettings
 from tierwise.routing.books import Books
 from tierwise.routing.calls import (
     Call,
@@ -30,8 +31,10 @@ from tierwise.routing.judgement import Judgement
 from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
 from tierwise.routing.providers.registry import Providers
+from tierwise.routing.rate_limits import RateLimits
 from tierwise.routing.request import ChatRequest, Tier
-from tierwise.routing.router import RetrySettings, Router, Served
+from tierwise.routing.router import RetrySettings, Router
+from tierwise.routing.run import Served
 from tierwise.routing.settings import (
     DefaultSettings,
     LearningSettings,
@@ -42,6 +45,7 @@ from tierwise.routing.settings import (
     RoutingSettings,
 )
 from tierwise.routing.spending import Spending, Tab
+from tierwise.routing.upstream_queue import QueueLimits, UpstreamQueue
 from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import StorageError, TierwiseError
 from tierwise.storage.ports import Store
@@ -103,6 +107,7 @@ async def open_engine(
         tasks.start_soon(engine.purge_regularly)
         tasks.start_soon(engine.catch_up)
         tasks.start_soon(engine.judgement.learn_regularly)
+        tasks.start_soon(engine.queue.refill_regularly)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -134,9 +139,9 @@ class Engine:
             settings.litellm, settings.routing, settings.pricing, settings.local, environ
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
-        self._router = Router(
-            providers.of, self._api_key, _retry_settings(settings), settings.routing.cascade
-        )
+        self.queue = UpstreamQueue(_queue_limits(settings), RateLimits(settings.reliability.rate_limits))
+        attempts = Attempts(providers.of, self._api_key, self.queue, _attempt_settings(settings))
+        self._router = Router(attempts, self.queue, _retry_settings(settings), settings.routing.cascade)
         self.judgement = Judgement(settings.routing, settings.learning, store)
         self._flights: dict[FlightKey, Flight] = {}
         """Those that identical calls may join."""
@@ -307,8 +312,24 @@ def _retry_settings(settings: EngineSettings) -> RetrySettings:
     return RetrySettings(
         max_retries=settings.litellm.max_retries,
         retry_delay=settings.litellm.retry_delay,
-        attempt_timeout=settings.litellm.timeout,
-        deadline=settings.reliability.deadline,
+        reliability=settings.reliability,
+    )
+
+
+def _attempt_settings(settings: EngineSettings) -> AttemptSettings:
+    return AttemptSettings(
+        timeout=settings.litellm.timeout,
+        logprobs=settings.routing.cascade.min_mean_logprob is not None,
+        reliability=settings.reliability,
+    )
+
+
+def _queue_limits(settings: EngineSettings) -> QueueLimits:
+    limits = {name: provider.max_concurrent for name, provider in settings.litellm.providers.items()}
+    return QueueLimits(
+        max_concurrent=settings.reliability.max_concurrent_calls,
+        max_queued=settings.reliability.max_queued_calls,
+        of_provider={name: limit for name, limit in limits.items() if limit is not None},
     )
 
 

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from tierwise.routing import pricing
+from tierwise.routing.draft import Draft, Writer
 from tierwise.routing.errors import UpstreamError, UpstreamTimeout
 from tierwise.routing.policy import Candidate
 from tierwise.routing.providers.base import Completion, Usage
@@ -18,51 +19,76 @@ class Journal:
 
     streaming: bool = False
     """Ask the provider for the parts of the answer as they are written."""
-    attempts: list[AttemptRecord] = field(default_factory=list[AttemptRecord])
-    pieces: list[str] = field(default_factory=list[str])
-    """The text that the attempt under way has written."""
+    draft: Draft = field(default_factory=Draft)
+    held: int = 0
+    """The most that the attempts under way can cost, in nano-USD, as far as their prices are known."""
     started: float = field(default_factory=time.monotonic)
     """When the call's deadline began to run."""
+    _places: list[AttemptRecord | None] = field(default_factory=list[AttemptRecord | None])
+    """Of each attempt that has been begun; None until it has ended."""
 
     @property
-    def text(self) -> str:
-        """What there is of the answer."""
-        return "".join(self.pieces)
+    def attempts(self) -> list[AttemptRecord]:
+        """Those that have ended, in the order in which they were begun."""
+        return [attempt for attempt in self._places if attempt]
 
     @property
     def cost(self) -> int:
         """What the attempts have cost in nano-USD, as far as their prices are known."""
         return sum(attempt.cost_nano_usd or 0 for attempt in self.attempts)
 
+    def open(self) -> int:
+        """The place of an attempt that begins now."""
+        self._places.append(None)
+        return len(self._places) - 1
+
+    def close(self, place: int, attempt: AttemptRecord) -> None:
+        """Set down how the attempt at `place` has ended."""
+        self._places[place] = attempt
+
+    def answered_at(self) -> int:
+        """The place of the last attempt that was answered."""
+        return max(place for place, attempt in enumerate(self._places) if attempt and attempt.outcome == "ok")
+
+    def escalate(self, place: int, fault: str) -> None:
+        """The answer of the attempt at `place` was not good enough."""
+        if attempt := self._places[place]:
+            self._places[place] = replace(attempt, outcome="escalated", error=fault)
+
 
 class Recorder:
     """Turns the end of one attempt into its record."""
 
-    def __init__(self, journal: Journal, candidate: Candidate, messages: tuple[Message, ...]) -> None:
+    def __init__(
+        self, journal: Journal, candidate: Candidate, messages: tuple[Message, ...], writer: Writer
+    ) -> None:
         self._journal = journal
         self._candidate = candidate
         self._messages = messages
+        self._writer = writer
+        self._place = journal.open()
         self._started_at = time.time()
         self._start = time.perf_counter()
 
-    def answered(self, completion: Completion) -> None:
+    def answered(self, completion: Completion) -> Usage:
+        """Returns what is charged; so do `failed` and `cancelled`."""
         usage = completion.usage
-        self._append("ok", self._bounded(usage) if usage.estimated else usage)
+        return self._close("ok", self._bounded(usage) if usage.estimated else usage)
 
-    def failed(self, error: UpstreamError) -> None:
+    def failed(self, error: UpstreamError) -> Usage:
         """A provider charges for what it wrote before it broke, and for work that outlasted our wait;
         a refusal before the first word costs nothing."""
-        charged = self._journal.text or isinstance(error, UpstreamTimeout)
-        self._append(error.code, self._estimate() if charged else Usage())
+        charged = self._writer.pieces or isinstance(error, UpstreamTimeout)
+        return self._close(error.code, self._estimate() if charged else Usage())
 
-    def cancelled(self) -> None:
+    def cancelled(self) -> Usage:
         """A request that was under way has had its prompt read, and is charged for it."""
-        self._append("cancelled", self._estimate())
+        return self._close("cancelled", self._estimate())
 
     def _estimate(self) -> Usage:
         usage = Usage(
             input_tokens=estimate_prompt_tokens(self._messages),
-            output_tokens=estimate_tokens(self._journal.text),
+            output_tokens=estimate_tokens(self._writer.text),
             estimated=True,
         )
         return self._bounded(usage)
@@ -71,10 +97,12 @@ class Recorder:
         """Our own count, which may not pass what the model could write: no more is reserved."""
         return replace(usage, output_tokens=min(usage.output_tokens, self._candidate.max_tokens))
 
-    def _append(self, outcome: str, usage: Usage) -> None:
+    def _close(self, outcome: str, usage: Usage) -> Usage:
         model = self._candidate.model
         cost = 0 if usage.total_tokens == 0 else pricing.cost(usage, model.price) if model.price else None
-        self._journal.attempts.append(
+        note = model.price_note if cost is None else "token counts estimated" if usage.estimated else None
+        self._journal.close(
+            self._place,
             AttemptRecord(
                 provider=model.provider,
                 model=model.id,
@@ -88,10 +116,7 @@ class Recorder:
                 reasoning_tokens=usage.reasoning_tokens,
                 estimated=usage.estimated,
                 cost_nano_usd=cost,
-                cost_note=model.price_note
-                if cost is None
-                else "token counts estimated"
-                if usage.estimated
-                else None,
-            )
+                cost_note=note,
+            ),
         )
+        return usage

@@ -10,7 +10,8 @@ prompt a token for each byte, at the dearest rate that could apply; a provider t
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 
@@ -20,7 +21,7 @@ from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.pricing import most_cost, nano_usd, usd
 from tierwise.routing.request import ChatRequest, Message
-from tierwise.routing.router import Served
+from tierwise.routing.run import Served
 from tierwise.routing.settings import BudgetSettings
 from tierwise.routing.tokens import most_prompt_tokens
 from tierwise.storage.budgets import (
@@ -206,19 +207,30 @@ class Tab:
     budgets: tuple[Budget, ...]
     id: str = field(default_factory=lambda: secrets.token_hex(12))
 
-    async def admit(self, candidate: Candidate, messages: tuple[Message, ...]) -> None:
-        """Reserve the most that an attempt can cost, beside what the earlier ones did.
+    @asynccontextmanager
+    async def admit(self, candidate: Candidate, messages: tuple[Message, ...]) -> AsyncGenerator[None]:
+        """Around an attempt: reserve the most that it can cost, beside what the earlier ones did and what
+        those under way can.
 
         Raises:
             BudgetExceeded: a budget refuses.
             StorageError: it cannot be said whether a budget would refuse.
         """
         if not self.budgets:
+            yield
             return
         # Only budgets that warn get to see a model without a price.
-        amount = self.journal.cost + (most(candidate, messages) or 0)
+        worst = most(candidate, messages) or 0
+        self.journal.held += worst
         try:
-            await self.spending.reserve(self.id, self.budgets, amount)
+            await self._reserve()
+            yield
+        finally:
+            self.journal.held -= worst
+
+    async def _reserve(self) -> None:
+        try:
+            await self.spending.reserve(self.id, self.budgets, self.journal.cost + self.journal.held)
         except StorageError as error:
             if any(budget.at_limit is not AtLimit.WARN for budget in self.budgets):
                 raise

@@ -1,6 +1,7 @@
 """Reaching models through litellm; the only module that imports it."""
 
 import asyncio
+import datetime as dt
 import functools
 import gc
 import importlib
@@ -18,8 +19,10 @@ import anyio
 import anyio.to_thread
 
 from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
-from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall, Usage
+from tierwise.routing.providers.base import Completion, OnText, Provider, RateStatus, UpstreamCall, Usage
 from tierwise.routing.providers.litellm_errors import message, translate
+from tierwise.routing.providers.pace import Pace
+from tierwise.routing.providers.rate_headers import rate_status
 from tierwise.routing.providers.thinking import ThinkingFilter
 
 _ENVIRONMENT = {
@@ -50,6 +53,7 @@ class _Answer:
     """litellm's `Usage` if the provider reported one."""
     logprobs: list[float]
     """Of each token, if they were asked for and given."""
+    rate: RateStatus | None
 
 
 class LiteLLMProvider(Provider):
@@ -74,6 +78,7 @@ class LiteLLMProvider(Provider):
             finish_reason=answer.finish_reason or "",
             usage=usage,
             mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
+            rate=answer.rate,
         )
 
     async def aclose(self) -> None:
@@ -88,6 +93,8 @@ async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) ->
     try:
         with anyio.fail_after(call.timeout):
             return await request
+    except UpstreamError:
+        raise
     except Exception as error:  # litellm raises whatever its parsers trip over
         raise translate(error, call) from error
 
@@ -97,7 +104,8 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     choice = response.choices[0]
     thinking = ThinkingFilter()
     content = thinking.feed(choice.message.content or "") + thinking.close()
-    return _Answer(content, choice.finish_reason, getattr(response, "usage", None), _logprobs(choice))
+    usage = getattr(response, "usage", None)
+    return _Answer(content, choice.finish_reason, usage, _logprobs(choice), _rate(response))
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
@@ -112,22 +120,33 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
             pieces.append(piece)
             on_text(piece)
 
-    async with aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream:
+    async with (
+        Pace(call) as pace,
+        aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream,
+    ):
         async for chunk in stream:
             usage = getattr(chunk, "usage", None) or usage
             if chunk.choices:
-                hand_over(thinking.feed(chunk.choices[0].delta.content or ""))
+                delta = chunk.choices[0].delta
+                if delta.content or getattr(delta, "reasoning_content", None):
+                    pace.token()
+                hand_over(thinking.feed(delta.content or ""))
                 logprobs += _logprobs(chunk.choices[0])
     hand_over(thinking.close())
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
     reported = any(getattr(chunk, "usage", None) for chunk in stream.chunks)
-    return _Answer("".join(pieces), finish_reason, usage if reported else None, logprobs)
+    return _Answer("".join(pieces), finish_reason, usage if reported else None, logprobs, _rate(stream))
 
 
 def _logprobs(choice: Any) -> list[float]:
     tokens: list[Any] = getattr(getattr(choice, "logprobs", None), "content", None) or []
     return [float(token.logprob) for token in tokens]
+
+
+def _rate(response: Any) -> RateStatus | None:
+    headers: dict[str, Any] = response._hidden_params.get("additional_headers") or {}
+    return rate_status(headers, dt.datetime.now(dt.UTC))
 
 
 def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
