@@ -45,8 +45,8 @@ class Answers:
         """What to keep of an answer; None if it was not fresh, was cut short by a filter, or was put
         together from what several models wrote."""
         completion, candidate = served.completion, served.candidate
-        whole = completion.finish_reason in ("stop", "length") and not served.begun_by
-        reusable = whole and served.from_cache is None
+        whole = completion.finish_reason in ("stop", "length") and not completion.tool_calls
+        reusable = whole and served.from_cache is None and not served.begun_by
         if self._ttl_ms is None or not reusable:
             return None
         price, now = candidate.model.price, _now()
@@ -88,7 +88,7 @@ class Answers:
         self._likenesses = None
 
     def _digest(self, plan: Plan, candidate: Candidate) -> bytes:
-        return call_digest(self._cache.digest_key, plan, candidate, plan.request.messages)
+        return call_digest(self._cache.digest_key, candidate, plan.request.payload)
 
 
 def _served(candidate: Candidate, answer: CachedAnswer, similarity: float | None = None) -> Served:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
+from typing import NamedTuple
 
 import anyio
 
@@ -14,15 +15,14 @@ from tierwise.routing.latencies import Latencies
 from tierwise.routing.models import Model
 from tierwise.routing.policy import TYPICAL_OUTPUT_TOKENS, Candidate
 from tierwise.routing.providers.base import Completion, Provider, RateStatus, UpstreamCall, Usage
-from tierwise.routing.request import Message
+from tierwise.routing.request import Payload
 from tierwise.routing.run import Run
 from tierwise.routing.settings import ReliabilitySettings
-from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.routing.upstream_queue import Slot, Ticket, UpstreamQueue
 
 
 class PutOff(Exception):
-    """The candidate's turn is too far off to wait for."""
+    """The candidate's turn is too far off to wait for; another one goes first."""
 
 
 def _nobody() -> None:
@@ -39,6 +39,14 @@ class Signs:
 
 
 NO_SIGNS = Signs()
+
+
+class Attempted(NamedTuple):
+    """The answer of one attempt."""
+
+    completion: Completion
+    place: int
+    """Of the attempt in the journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,19 +78,20 @@ class Attempts:
 
     def ready_in(self, run: Run, candidate: Candidate) -> float:
         """Seconds until the call's next request could go, were it to this candidate; inf if nothing tells."""
-        return self._queue.ready_in(_ticket(run, candidate, run.messages))
+        return self._queue.ready_in(_ticket(run, candidate))
 
     async def make(
         self,
         run: Run,
         candidate: Candidate,
+        payload: Payload,
         *,
-        question: tuple[Message, ...] | None = None,
+        draft: Draft,
         patience: Callable[[], float] = lambda: inf,
         signs: Signs = NO_SIGNS,
         under_way: int = 0,
-    ) -> Completion:
-        """Ask `candidate` once, for the plan's request or for another `question`, and record it.
+    ) -> Attempted:
+        """Send `payload` to `candidate` once, or what `draft` lacks of the answer to it, and record it.
 
         `patience` says for how many seconds its turn may be waited for, and `under_way` what an attempt
         beside this one may cost, in nano-USD.
@@ -92,31 +101,30 @@ class Attempts:
             BudgetExceeded: a budget has no room for it.
             PutOff: its turn is further off than `patience`.
         """
-        messages = question or run.messages
+        sent = draft.asking(payload)
         provider = self._provider_of(candidate.model)
         await provider.ready()
-        run.keep_cap(candidate, messages, under_way)
-        ticket = _ticket(run, candidate, messages)
+        run.keep_cap(candidate, sent, under_way)
+        ticket = _ticket(run, candidate)
         async with self._queue.slot(ticket, self._may_wait(run, ticket, patience)) as slot:
             if slot is None:
                 raise PutOff
-            async with run.admit(candidate, messages):
-                draft = run.journal.draft if question is None else Draft()
+            async with run.admit(candidate, sent):
                 writer = draft.begin(candidate.model.id)
                 attempt = _Attempt(
                     run=run,
-                    call=self._upstream_call(run, candidate, messages),
-                    streamed=run.journal.streaming and question is None,
+                    call=self._upstream_call(run, candidate, sent),
+                    streamed=run.journal.streaming and draft is run.journal.draft,
                     slot=slot,
                     signs=signs,
                     writer=writer,
-                    record=Recorder(run.journal, candidate, messages, writer),
+                    record=Recorder(run.journal, candidate, sent, writer),
                     latencies=self.latencies,
                     model=candidate.model,
-                    keep=self._settings.reliability.broken_stream == "continue",
+                    keep=self._keeps(sent),
                 )
                 answer = await attempt.send(provider)
-                return draft.completed(answer, run.plan.request.messages)
+                return Attempted(draft.completed(answer, payload), attempt.record.place)
 
     def _may_wait(self, run: Run, ticket: Ticket, patience: Callable[[], float]) -> float:
         """Seconds for which the turn may be waited for."""
@@ -133,14 +141,18 @@ class Attempts:
             )
         return within
 
-    def _upstream_call(self, run: Run, candidate: Candidate, messages: tuple[Message, ...]) -> UpstreamCall:
+    def _keeps(self, payload: Payload) -> bool:
+        """Is text that a broken stream has brought gone on from? What must have a form begins anew."""
+        continues = self._settings.reliability.broken_stream == "continue"
+        return continues and not payload.tools and payload.response_schema is None
+
+    def _upstream_call(self, run: Run, candidate: Candidate, payload: Payload) -> UpstreamCall:
         model, reliability = candidate.model, self._settings.reliability
         return UpstreamCall(
             provider=model.provider,
             model=model.name,
-            messages=messages,
+            payload=payload,
             max_tokens=candidate.max_tokens_sent,
-            temperature=run.plan.request.temperature,
             api_base=model.api_base,
             api_key=self._api_key_of(model),
             timeout=max(min(self._settings.timeout, run.seconds_left), 0.001),
@@ -165,7 +177,7 @@ class _Attempt:
     latencies: Latencies
     model: Model
     keep: bool
-    """What a broken stream has brought is gone on from."""
+    """The next attempt goes on from what this one has brought, should it break off."""
     sent_at: float = field(default_factory=time.monotonic)
     wrote_at: float | None = None
 
@@ -220,6 +232,6 @@ class _Attempt:
         self.latencies.note(self.model, streamed=self.streamed, seconds=seconds)
 
 
-def _ticket(run: Run, candidate: Candidate, messages: tuple[Message, ...]) -> Ticket:
+def _ticket(run: Run, candidate: Candidate) -> Ticket:
     answer = min(candidate.max_tokens, TYPICAL_OUTPUT_TOKENS[candidate.tier])
-    return Ticket(run.plan.request.tenant, candidate.model, estimate_prompt_tokens(messages) + answer)
+    return Ticket(run.plan.request.tenant, candidate.model, run.prompt_tokens + answer)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from tierwise.routing.providers.base import Completion, Usage
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
 
 _TAIL = 200
@@ -93,18 +93,19 @@ class Draft:
         self.kept = ""
         self.authors.clear()
 
-    def asking(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """`messages`, or those that ask for what is missing of the answer to them."""
+    def asking(self, payload: Payload) -> Payload:
+        """`payload`, or one that asks for what is missing of the answer to it."""
         if not self.kept:
-            return messages
-        return (*messages, Message("assistant", self.kept), Message("user", _GO_ON))
+            return payload
+        turns = (Message("assistant", self.kept), Message("user", _GO_ON))
+        return replace(payload, messages=(*payload.messages, *turns))
 
-    def completed(self, rest: Completion, messages: tuple[Message, ...]) -> Completion:
-        """The whole answer to `messages`, whose last part is `rest`."""
+    def completed(self, rest: Completion, payload: Payload) -> Completion:
+        """The whole answer to `payload`, whose last part is `rest`."""
         if not self.kept:
             return rest
         usage = Usage(
-            input_tokens=estimate_prompt_tokens(messages),
+            input_tokens=estimate_prompt_tokens(payload),
             output_tokens=estimate_tokens(self.kept) + rest.usage.output_tokens,
             estimated=True,
         )

@@ -14,6 +14,7 @@ import anyio
 import anyio.abc
 
 from tierwise.routing.answers import Answers
+from tierwise.routing.asking import Asking
 from tierwise.routing.attempt import Attempts, AttemptSettings
 from tierwise.routing.books import Books
 from tierwise.routing.calls import (
@@ -25,6 +26,8 @@ from tierwise.routing.calls import (
     receipt,
 )
 from tierwise.routing.catalog import Catalog
+from tierwise.routing.checks import check_request
+from tierwise.routing.conversations import OpenConversations
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
@@ -36,6 +39,7 @@ from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.router import RetrySettings, Router
 from tierwise.routing.run import Served
 from tierwise.routing.settings import (
+    ConversationSettings,
     DefaultSettings,
     LearningSettings,
     LiteLLMSettings,
@@ -48,6 +52,7 @@ from tierwise.routing.spending import Spending, Tab
 from tierwise.routing.upstream_queue import QueueLimits, UpstreamQueue
 from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import StorageError, TierwiseError
+from tierwise.storage.memory import MemoryConversations
 from tierwise.storage.ports import Store
 
 _log = logging.getLogger(__name__)
@@ -71,6 +76,7 @@ class EngineSettings:
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     local: LocalSettings = field(default_factory=LocalSettings)
     learning: LearningSettings = field(default_factory=LearningSettings)
+    conversations: ConversationSettings = field(default_factory=ConversationSettings)
     cache_ttl_ms: int | None = 3_600_000
     """How long answers are kept; None switches the cache off."""
     semantic_threshold: float | None = None
@@ -141,7 +147,10 @@ class Engine:
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
         self.queue = UpstreamQueue(_queue_limits(settings), RateLimits(settings.reliability.rate_limits))
         attempts = Attempts(providers.of, self._api_key, self.queue, _attempt_settings(settings))
-        self._router = Router(attempts, self.queue, _retry_settings(settings), settings.routing.cascade)
+        asking = Asking(attempts, settings.reliability)
+        self._router = Router(asking, self.queue, _retry_settings(settings), settings.routing.cascade)
+        kept = store if settings.conversations.storage == "database" else MemoryConversations()
+        self._conversations = OpenConversations(kept, settings.conversations, self._content)
         self.judgement = Judgement(settings.routing, settings.learning, store)
         self._flights: dict[FlightKey, Flight] = {}
         """Those that identical calls may join."""
@@ -171,8 +180,10 @@ class Engine:
         """Where `request` would go, and why; calls nobody. `explore` is for a call that will be made.
 
         Raises:
+            InvalidRequest: parts of the request do not fit together, or a schema cannot be used.
             UnknownModel: the request or the settings name a model that does not exist.
         """
+        check_request(request)
         if request.temperature is None:
             request = replace(request, temperature=self._settings.defaults.temperature)
         judged = await self.judgement.judge(request, explore=explore)
@@ -181,6 +192,11 @@ class Engine:
         policy = _policy_settings(self._settings)
         decided = plan(request, judged.complexity, catalog, policy, today, judged.steering, budgets)
         return replace(decided, features=judged.features)
+
+    async def _content(self, request: ChatRequest) -> str:
+        call = await self.start(request)
+        await call.wait(self._settings.reliability.deadline)
+        return call.receipt().content
 
     async def _cheaper(self, decided: Plan) -> Plan:
         return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings))
@@ -191,9 +207,10 @@ class Engine:
         `watched` says that somebody looks at the text while it grows.
 
         Raises:
-            NoCandidate, UnknownModel: nothing can serve it; nothing was spent.
+            InvalidRequest, NoCandidate: nothing can serve it; nothing was spent.
+            StorageError: its conversation cannot be read.
         """
-        decided = await self.plan(request, explore=True)
+        decided = await self.plan(await self._conversations.open(request), explore=True)
         first = decided.first
         key = None
         if self._settings.cache_ttl_ms is not None and request.use_cache:
@@ -231,12 +248,13 @@ class Engine:
         await self._books.replay()
 
     async def purge_regularly(self) -> None:
-        """Clear expired answers now, and again from time to time."""
+        """Clear expired answers and conversations now, and again from time to time."""
         while True:
             try:
                 await self.store.purge_answers(now=_now())
+                await self._conversations.purge()
             except StorageError as error:
-                _log.warning("Expired answers could not be cleared: %s", error)
+                _log.warning("What has expired could not be cleared: %s", error)
             await anyio.sleep(_PURGE_INTERVAL)
 
     def _api_key(self, model: Model) -> str | None:
@@ -286,6 +304,8 @@ class Engine:
             answer = None
             if pays and isinstance(outcome, Served):
                 answer = await self._answers.entry(call.plan, outcome)
+            if isinstance(outcome, Served):
+                await self._conversations.add(call.plan, outcome.completion)
             written = await self._books.record(record, answer)
             warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
@@ -312,7 +332,7 @@ def _retry_settings(settings: EngineSettings) -> RetrySettings:
     return RetrySettings(
         max_retries=settings.litellm.max_retries,
         retry_delay=settings.litellm.retry_delay,
-        reliability=settings.reliability,
+        deadline=settings.reliability.deadline,
     )
 
 

@@ -8,7 +8,7 @@ from tierwise.routing.draft import Draft, Writer
 from tierwise.routing.errors import UpstreamError, UpstreamTimeout
 from tierwise.routing.policy import Candidate
 from tierwise.routing.providers.base import Completion, Usage
-from tierwise.routing.request import Message
+from tierwise.routing.request import Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
 from tierwise.storage.records import AttemptRecord
 
@@ -46,27 +46,22 @@ class Journal:
         """Set down how the attempt at `place` has ended."""
         self._places[place] = attempt
 
-    def answered_at(self) -> int:
-        """The place of the last attempt that was answered."""
-        return max(place for place, attempt in enumerate(self._places) if attempt and attempt.outcome == "ok")
-
-    def escalate(self, place: int, fault: str) -> None:
-        """The answer of the attempt at `place` was not good enough."""
+    def blame(self, place: int, outcome: str, error: str | None = None) -> None:
+        """The attempt at `place` has answered, but not well enough."""
         if attempt := self._places[place]:
-            self._places[place] = replace(attempt, outcome="escalated", error=fault)
+            self._places[place] = replace(attempt, outcome=outcome, error=error)
 
 
 class Recorder:
     """Turns the end of one attempt into its record."""
 
-    def __init__(
-        self, journal: Journal, candidate: Candidate, messages: tuple[Message, ...], writer: Writer
-    ) -> None:
+    def __init__(self, journal: Journal, candidate: Candidate, payload: Payload, writer: Writer) -> None:
+        self.place = journal.open()
+        """Of the record in the journal."""
         self._journal = journal
         self._candidate = candidate
-        self._messages = messages
+        self._payload = payload
         self._writer = writer
-        self._place = journal.open()
         self._started_at = time.time()
         self._start = time.perf_counter()
 
@@ -87,7 +82,7 @@ class Recorder:
 
     def _estimate(self) -> Usage:
         usage = Usage(
-            input_tokens=estimate_prompt_tokens(self._messages),
+            input_tokens=estimate_prompt_tokens(self._payload),
             output_tokens=estimate_tokens(self._writer.text),
             estimated=True,
         )
@@ -102,7 +97,7 @@ class Recorder:
         cost = 0 if usage.total_tokens == 0 else pricing.cost(usage, model.price) if model.price else None
         note = model.price_note if cost is None else "token counts estimated" if usage.estimated else None
         self._journal.close(
-            self._place,
+            self.place,
             AttemptRecord(
                 provider=model.provider,
                 model=model.id,

@@ -3,13 +3,12 @@
 import logging
 import random
 from dataclasses import dataclass, replace
-from functools import partial
-from math import inf
 
 import anyio
 
-from tierwise.routing.attempt import NO_SIGNS, Attempts, PutOff, Signs
-from tierwise.routing.cascade import judge_messages, judge_rejects, weakness
+from tierwise.routing.asking import Asking
+from tierwise.routing.attempt import PutOff
+from tierwise.routing.cascade import judge_payload, judge_rejects, weakness
 from tierwise.routing.errors import (
     BudgetExceeded,
     Busy,
@@ -18,12 +17,10 @@ from tierwise.routing.errors import (
     RequestRejected,
     UpstreamError,
 )
-from tierwise.routing.hedging import first_of
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
-from tierwise.routing.providers.base import Completion
 from tierwise.routing.run import Admit, FindAnswer, Run, Served
-from tierwise.routing.settings import CascadeSettings, ReliabilitySettings
+from tierwise.routing.settings import CascadeSettings
 from tierwise.routing.upstream_queue import UpstreamQueue
 
 _log = logging.getLogger(__name__)
@@ -38,19 +35,18 @@ class RetrySettings:
 
     max_retries: int
     retry_delay: float
-    reliability: ReliabilitySettings
+    deadline: float
 
 
 class Router:
     """The only owner of retries, back-off and fallback."""
 
     def __init__(
-        self, attempts: Attempts, queue: UpstreamQueue, settings: RetrySettings, cascade: CascadeSettings
+        self, asking: Asking, queue: UpstreamQueue, settings: RetrySettings, cascade: CascadeSettings
     ) -> None:
-        self._attempts = attempts
+        self._asking = asking
         self._queue = queue
         self._settings = settings
-        self._reliability = settings.reliability
         self._cascade = cascade
 
     async def serve(self, plan: Plan, journal: Journal, find_answer: FindAnswer, admit: Admit) -> Served:
@@ -68,7 +64,7 @@ class Router:
             DeadlineExceeded: time ran out first.
         """
         _ = plan.first  # or it says why there is none
-        run = Run(plan, journal, find_answer, admit, self._reliability.deadline)
+        run = Run(plan, journal, find_answer, admit, self._settings.deadline)
         try:
             with anyio.move_on_after(run.seconds_left):
                 return await self._serve(run)
@@ -106,23 +102,22 @@ class Router:
     async def _fault(self, run: Run, served: Served) -> str | None:
         """What is wrong with an answer, in a cascade; its attempt is marked as escalated."""
         fault = weakness(served.completion, self._cascade)
-        if served.from_cache:
+        if served.place is None:
             return fault
-        place = run.journal.answered_at()
         if fault is None and run.plan.judge:
             fault = await self._judge(run, run.plan.judge, served.completion.content)
         if fault is not None:
-            run.journal.escalate(place, fault)
+            run.journal.blame(served.place, "escalated", fault)
         return fault
 
     async def _judge(self, run: Run, judge: Candidate, answer: str) -> str | None:
-        question = judge_messages(run.plan.request.prompt, answer)
+        question = judge_payload(run.plan.request.prompt, answer)
         try:
-            verdict = await self._attempts.make(run, judge, question=question)
+            verdict = await self._asking.judge(run, judge, question)
         except (UpstreamError, BudgetExceeded) as error:
             _log.warning("The judge model %s failed, so the answer passes: %s", judge.model.id, error)
             return None
-        return f"{judge.model.id} judged it not good enough" if judge_rejects(verdict.content) else None
+        return f"{judge.model.id} judged it not good enough" if judge_rejects(verdict) else None
 
     # One candidate
 
@@ -132,7 +127,7 @@ class Router:
         retries = 0
         while True:
             try:
-                return await self._ask(run, candidate)
+                return await self._asking.answer(run, candidate)
             except PutOff:
                 run.put_off(candidate)
                 return None
@@ -152,7 +147,7 @@ class Router:
         """Before its first request a call takes its place among those that are there, or is refused."""
         if not run.entered:
             candidates = (candidate, *run.upcoming)
-            self._queue.enter(ready=any(self._attempts.ready_in(run, it) == 0 for it in candidates))
+            self._queue.enter(ready=any(self._asking.ready(run, it) for it in candidates))
             run.entered = True
 
     def _asks_too_much(self, run: Run, error: UpstreamError) -> bool:
@@ -175,54 +170,3 @@ class Router:
     def _back_off(self, retries: int) -> float:
         delay = self._settings.retry_delay * 2**retries
         return delay * (1 - _JITTER * random.random())  # noqa: S311  spreads load, guards nothing
-
-    # One attempt, or two of them side by side
-
-    async def _ask(self, run: Run, candidate: Candidate) -> Served:
-        delay = self._hedge_after(run, candidate)
-        if delay is None:
-            return await self._answer(run, candidate)
-        second = next(iter(run.upcoming), candidate)
-        return await first_of(
-            partial(self._answer, run, candidate), partial(self._back_up, run, candidate, second), delay
-        )
-
-    async def _answer(self, run: Run, candidate: Candidate, signs: Signs = NO_SIGNS) -> Served:
-        completion = await self._attempts.make(
-            run, candidate, patience=partial(self._patience, run), signs=signs
-        )
-        return _served(run, candidate, completion)
-
-    async def _back_up(self, run: Run, first: Candidate, second: Candidate, signs: Signs) -> Served:
-        """What `second` gives while `first` is still asked; it never waits for its turn."""
-        if second != first and (known := await run.find_answer(second)):
-            return known
-        try:
-            completion = await self._attempts.make(
-                run, second, patience=lambda: 0, signs=signs, under_way=first.worst_cost or 0
-            )
-        except UpstreamError as error:
-            run.note_failure(second, error)
-            if not error.retryable and second != first:
-                run.drop(second)
-            raise
-        return _served(run, second, completion)
-
-    def _hedge_after(self, run: Run, candidate: Candidate) -> float | None:
-        """Seconds after which a second request is due; None if none is ever sent."""
-        hedging = self._reliability.hedging
-        if not hedging.enabled:
-            return None
-        p95 = self._attempts.latencies.p95(
-            candidate.model, streamed=run.journal.streaming, min_samples=hedging.min_samples
-        )
-        return hedging.delay if p95 is None else p95
-
-    def _patience(self, run: Run) -> float:
-        """Seconds for which a candidate's turn may be waited for, as others may be ready sooner."""
-        soonest = min((self._attempts.ready_in(run, it) for it in run.upcoming), default=inf)
-        return soonest + self._reliability.patience
-
-
-def _served(run: Run, candidate: Candidate, completion: Completion) -> Served:
-    return Served(candidate=candidate, completion=completion, begun_by=tuple(run.journal.draft.authors))

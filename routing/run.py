@@ -10,12 +10,13 @@ from tierwise.routing.errors import (
     AllCandidatesFailed,
     ContextWindowExceeded,
     DeadlineExceeded,
+    FormatMismatch,
     UpstreamError,
 )
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.providers.base import Completion, Usage
-from tierwise.routing.request import Message
+from tierwise.routing.request import Payload
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.storage.records import CachedAnswer
 
@@ -26,6 +27,8 @@ class Served:
 
     candidate: Candidate
     completion: Completion
+    place: int | None = None
+    """Of its attempt in the journal; None if it is from the cache."""
     from_cache: CachedAnswer | None = None
     escalated: str | None = None
     """What was wrong with a cheaper model's answer, in a cascade."""
@@ -40,8 +43,12 @@ class Served:
 FindAnswer = Callable[[Candidate], Awaitable[Served | None]]
 """Looks the candidate's answer up in the cache."""
 
-Admit = Callable[[Candidate, tuple[Message, ...]], AbstractAsyncContextManager[None]]
-"""Surrounds an attempt that sends these messages, or raises `BudgetExceeded`."""
+Admit = Callable[[Candidate, Payload], AbstractAsyncContextManager[None]]
+"""Surrounds an attempt that sends this payload, or raises `BudgetExceeded`."""
+
+
+_NARROWING = (FormatMismatch, ContextWindowExceeded)
+"""Failures after which not all of the other candidates come into question."""
 
 
 class Run:
@@ -57,16 +64,12 @@ class Run:
         self.failures: list[tuple[Candidate, UpstreamError]] = []
         self.answer: Served | None = None
         """The best so far, in a cascade."""
+        self.prompt_tokens = estimate_prompt_tokens(plan.request.payload)
         self.entered = False
         """The call is counted among those that are present in the queue."""
         self._left = list(plan.candidates)
         self._seconds = seconds
         self._deadline = journal.started + seconds
-
-    @property
-    def messages(self) -> tuple[Message, ...]:
-        """What the next attempt sends."""
-        return self.journal.draft.asking(self.plan.request.messages)
 
     # Time
 
@@ -91,16 +94,19 @@ class Run:
 
     @property
     def upcoming(self) -> list[Candidate]:
-        """Those that may be tried after the current one: after a context overflow, only larger windows."""
-        overflown = [
-            failed.model.context_window or 0
-            for failed, error in self.failures
-            if isinstance(error, ContextWindowExceeded)
+        """Those that may be tried after the current one: after a context overflow only larger windows, after
+        an answer of the wrong form the first of a higher tier, once."""
+        failed = {kind: [it for it, error in self.failures if isinstance(error, kind)] for kind in _NARROWING}
+        unfit = {it.tier.rank for it in failed[FormatMismatch]}
+        if len(unfit) > 1:
+            return []
+        windows = [it.model.context_window or 0 for it in failed[ContextWindowExceeded]]
+        least_rank, least_window = max(unfit, default=-1) + 1, max(windows, default=-1) + 1
+        return [
+            it
+            for it in self._left
+            if it.tier.rank >= least_rank and (it.model.context_window or least_window) >= least_window
         ]
-        if not overflown:
-            return self._left
-        smallest = max(overflown)
-        return [it for it in self._left if (it.model.context_window or smallest + 1) > smallest]
 
     def next(self) -> Candidate | None:
         """The candidate to try now; None if all were."""
@@ -126,7 +132,7 @@ class Run:
 
     # Money
 
-    def keep_cap(self, candidate: Candidate, messages: tuple[Message, ...], under_way: int = 0) -> None:
+    def keep_cap(self, candidate: Candidate, payload: Payload, under_way: int = 0) -> None:
         """The plan keeps `max_cost_usd` for each attempt; this keeps it for all of them together, with
         those `under_way`, which may cost so many nano-USD.
 
@@ -137,7 +143,7 @@ class Run:
         spent = self.journal.cost + under_way
         if cap is None or price is None or not spent:
             return
-        usage = Usage(input_tokens=estimate_prompt_tokens(messages), output_tokens=candidate.max_tokens)
+        usage = Usage(input_tokens=estimate_prompt_tokens(payload), output_tokens=candidate.max_tokens)
         worst = pricing.cost(usage, price)
         if spent + worst > pricing.nano_usd(cap):
             raise UpstreamError(

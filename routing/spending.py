@@ -20,7 +20,7 @@ from tierwise.routing.errors import BudgetExceeded, InvalidRequest
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.pricing import most_cost, nano_usd, usd
-from tierwise.routing.request import ChatRequest, Message
+from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.run import Served
 from tierwise.routing.settings import BudgetSettings
 from tierwise.routing.tokens import most_prompt_tokens
@@ -208,7 +208,7 @@ class Tab:
     id: str = field(default_factory=lambda: secrets.token_hex(12))
 
     @asynccontextmanager
-    async def admit(self, candidate: Candidate, messages: tuple[Message, ...]) -> AsyncGenerator[None]:
+    async def admit(self, candidate: Candidate, payload: Payload) -> AsyncGenerator[None]:
         """Around an attempt: reserve the most that it can cost, beside what the earlier ones did and what
         those under way can.
 
@@ -220,7 +220,7 @@ class Tab:
             yield
             return
         # Only budgets that warn get to see a model without a price.
-        worst = most(candidate, messages) or 0
+        worst = most(candidate, payload) or 0
         self.journal.held += worst
         try:
             await self._reserve()
@@ -288,10 +288,10 @@ def _applies(budget: Budget, request: ChatRequest) -> bool:
     return budget.scope is BudgetScope.OVERALL or getattr(request, budget.scope) == budget.scope_value
 
 
-def most(candidate: Candidate, messages: tuple[Message, ...]) -> int | None:
+def most(candidate: Candidate, payload: Payload) -> int | None:
     """The most that one attempt can cost, in nano-USD; None if the price is unknown."""
     price = candidate.model.price
-    return most_cost(most_prompt_tokens(messages), candidate.max_tokens, price) if price else None
+    return most_cost(most_prompt_tokens(payload), candidate.max_tokens, price) if price else None
 
 
 def _now() -> int:

@@ -21,9 +21,11 @@ import anyio.to_thread
 from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
 from tierwise.routing.providers.base import Completion, OnText, Provider, RateStatus, UpstreamCall, Usage
 from tierwise.routing.providers.litellm_errors import message, translate
+from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
 from tierwise.routing.providers.pace import Pace
 from tierwise.routing.providers.rate_headers import rate_status
 from tierwise.routing.providers.thinking import ThinkingFilter
+from tierwise.routing.request import ToolCall
 
 _ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else the import fetches a price list from the network
@@ -53,6 +55,7 @@ class _Answer:
     """litellm's `Usage` if the provider reported one."""
     logprobs: list[float]
     """Of each token, if they were asked for and given."""
+    tool_calls: tuple[ToolCall, ...]
     rate: RateStatus | None
 
 
@@ -77,6 +80,7 @@ class LiteLLMProvider(Provider):
             content=answer.content,
             finish_reason=answer.finish_reason or "",
             usage=usage,
+            tool_calls=answer.tool_calls,
             mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
             rate=answer.rate,
         )
@@ -104,8 +108,10 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     choice = response.choices[0]
     thinking = ThinkingFilter()
     content = thinking.feed(choice.message.content or "") + thinking.close()
-    usage = getattr(response, "usage", None)
-    return _Answer(content, choice.finish_reason, usage, _logprobs(choice), _rate(response))
+    tools = ToolCallParts()
+    tools.feed(choice.message.tool_calls)
+    usage, called = getattr(response, "usage", None), tools.calls()
+    return _Answer(content, choice.finish_reason, usage, _logprobs(choice), called, _rate(response))
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
@@ -114,6 +120,7 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     thinking = ThinkingFilter()
     usage: Any = None
     logprobs: list[float] = []
+    tools = ToolCallParts()
 
     def hand_over(piece: str) -> None:
         if piece:
@@ -128,15 +135,17 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
             usage = getattr(chunk, "usage", None) or usage
             if chunk.choices:
                 delta = chunk.choices[0].delta
-                if delta.content or getattr(delta, "reasoning_content", None):
+                if delta.content or delta.tool_calls or getattr(delta, "reasoning_content", None):
                     pace.token()
                 hand_over(thinking.feed(delta.content or ""))
+                tools.feed(delta.tool_calls)
                 logprobs += _logprobs(chunk.choices[0])
     hand_over(thinking.close())
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
     reported = any(getattr(chunk, "usage", None) for chunk in stream.chunks)
-    return _Answer("".join(pieces), finish_reason, usage if reported else None, logprobs, _rate(stream))
+    reported_usage = usage if reported else None
+    return _Answer("".join(pieces), finish_reason, reported_usage, logprobs, tools.calls(), _rate(stream))
 
 
 def _logprobs(choice: Any) -> list[float]:
@@ -155,18 +164,18 @@ def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
     keyless = call.api_base and (route == "openai" or route in litellm.openai_compatible_providers)
     optional = {
         "max_tokens": call.max_tokens,
-        "temperature": call.temperature,
         "api_base": call.api_base,
         "api_key": call.api_key or (_NO_KEY if keyless else None),
         "logprobs": call.logprobs or None,
     }
     return {
         "model": f"{route}/{call.model}",
-        "messages": [{"role": turn.role, "content": turn.content} for turn in call.messages],
+        "messages": wire_messages(call.payload),
         "timeout": call.timeout,
         "num_retries": 0,
         "max_retries": 0,
         "drop_params": True,
+        **wire_options(call.payload),
         **{name: value for name, value in optional.items() if value is not None},
     }
 
@@ -190,7 +199,7 @@ def _check(answer: _Answer, call: UpstreamCall) -> None:
     if answer.finish_reason is None:
         kind = ConnectionFailed if answer.content else BadResponse
         raise kind(message(kind, call, "it ended before the model had finished"))
-    if answer.content or answer.finish_reason == "length":
+    if answer.content or answer.tool_calls or answer.finish_reason == "length":
         return
     if answer.finish_reason == "content_filter":
         raise ContentRefused(message(ContentRefused, call))
@@ -201,7 +210,7 @@ def _usage(answer: _Answer) -> Usage | None:
     """The tokens as reported; litellm counts cached prompt tokens in for every provider."""
     reported = answer.usage
     input_tokens, output_tokens = _tokens(reported, "prompt_tokens"), _tokens(reported, "completion_tokens")
-    written = 1 if answer.content else 0
+    written = 1 if answer.content or answer.tool_calls else 0
     if not 0 < input_tokens < _ABSURD or not written <= output_tokens < _ABSURD:
         return None
     sent = getattr(reported, "prompt_tokens_details", None)
@@ -221,9 +230,14 @@ def _tokens(owner: Any, name: str) -> int:
 
 
 def _count_tokens(litellm: Any, call: UpstreamCall, content: str) -> Usage:
-    messages = [{"role": turn.role, "content": turn.content} for turn in call.messages]
+    options = wire_options(call.payload)
     return Usage(
-        input_tokens=litellm.token_counter(model=call.model, messages=messages),
+        input_tokens=litellm.token_counter(
+            model=call.model,
+            messages=wire_messages(call.payload),
+            tools=options.get("tools"),
+            tool_choice=options.get("tool_choice"),
+        ),
         output_tokens=litellm.token_counter(model=call.model, text=content),
         estimated=True,
     )
