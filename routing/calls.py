@@ -74,9 +74,10 @@ class Call:
         return self._flight.journal.draft.text
 
     @property
-    def notice(self) -> str | None:
-        """What became of text that was there before; None as long as the text has only grown."""
-        return self._flight.journal.draft.notice
+    def shown(self) -> str:
+        """The same for whoever watches it: if it has not simply grown, a line before it says why."""
+        notice = self._flight.journal.draft.notice
+        return f"{notice}\n{self.text}" if notice else self.text
 
     @property
     def done(self) -> bool:
@@ -123,6 +124,8 @@ class Flight:
     calls: list[Call] = field(default_factory=list[Call])
     left: list[Call] = field(default_factory=list[Call])
     """Calls that were given up while others still waited."""
+    joined: int = 0
+    """Calls that have come after the first."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def leave(self, call: Call) -> None:

@@ -217,11 +217,16 @@ class Engine:
             key = flight_key(decided)
         streaming = watched or self._may_outlast_its_wait(first, request)
         flight = self._flights.get(key) if key else None
+        if flight and self.queue.full:  # it is served from the cache, or refused
+            key = flight = None
         if flight is None or flight.scope.cancel_called or (watched and not flight.journal.streaming):
             journal = Journal(streaming=streaming)
             flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets))
             self._in_flight.add(flight)
             self._tasks.start_soon(self._fly, flight)
+        else:
+            flight.joined += 1
+            self.queue.join()
         call = Call(decided, flight)
         flight.calls.append(call)
         if key:
@@ -290,6 +295,7 @@ class Engine:
             with anyio.CancelScope(shield=True):
                 await self._land(flight, outcome)
             self._in_flight.discard(flight)
+            self.queue.leave(flight.joined)
 
     async def _land(self, flight: Flight, outcome: Served | TierwiseError | None) -> None:
         """Write each call of the flight down, and hand out what it gave. The first call pays."""

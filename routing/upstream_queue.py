@@ -94,6 +94,11 @@ class UpstreamQueue:
         """Seconds from the last look until a rate limit has room for one who waits; None if none will."""
         self._looked = anyio.Event()
 
+    @property
+    def full(self) -> bool:
+        """As many calls are present as may be."""
+        return self._present >= self._limits.max_concurrent + self._limits.max_queued
+
     def enter(self, *, ready: bool) -> None:
         """Count a call as present, from before its first request until `leave`; `ready` says that the
         request could go at once.
@@ -101,14 +106,16 @@ class UpstreamQueue:
         Raises:
             Busy: as many as may be present are, or as many as may wait do and this one would have to.
         """
-        most = self._limits.max_concurrent + self._limits.max_queued
-        crowded = not ready and len(self._waiting) >= self._limits.max_queued
-        if self._present >= most or crowded:
+        if self.full or (not ready and len(self._waiting) >= self._limits.max_queued):
             raise self._busy()
         self._present += 1
 
-    def leave(self) -> None:
-        self._present -= 1
+    def join(self) -> None:
+        """Count a call as present that waits for the answer of another."""
+        self._present += 1
+
+    def leave(self, calls: int = 1) -> None:
+        self._present -= calls
 
     def ready_in(self, ticket: Ticket) -> float:
         """Seconds until a request could go, as far as that is only a matter of time: inf if it needs a slot

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -32,6 +33,8 @@ _ENVIRONMENT = {
     "LITELLM_MODE": "PRODUCTION",  # else the import loads whatever `.env` lies about
     "LITELLM_LOG": "CRITICAL",  # lower levels go to stdout, and hold prompts
     "JSON_LOGS": "False",  # else the import replaces sys.excepthook
+    "AIOHTTP_CONNECTOR_LIMIT": "100000",  # requests wait in our own queue, and not once more for a connection
+    "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "100000",
 }
 
 _COMPATIBLE = "hosted_vllm"
@@ -41,6 +44,9 @@ _NO_KEY = "no-key"
 
 _SPEAK_OPENAI_UNDER_V1 = frozenset({"ollama", "vllm", "lm_studio", "llamafile"})
 """Local servers that litellm reaches by their own protocol, but whose `/v1` is OpenAI's."""
+
+_connect_timeout: ContextVar[float | None] = ContextVar("connect_timeout", default=None)
+"""That of the call at hand, in seconds."""
 
 _ABSURD = 10**9
 """No model reads or writes as many tokens: a provider that reports them is not believed."""
@@ -94,6 +100,7 @@ class LiteLLMProvider(Provider):
 
 
 async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) -> _Answer:
+    limit = _connect_timeout.set(call.connect_timeout)
     try:
         with anyio.fail_after(call.timeout):
             return await request
@@ -101,6 +108,8 @@ async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) ->
         raise
     except Exception as error:  # litellm raises whatever its parsers trip over
         raise translate(error, call) from error
+    finally:
+        _connect_timeout.reset(limit)
 
 
 async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
@@ -276,6 +285,7 @@ def _import_litellm() -> Any:
 
     module: Any = litellm
     module.suppress_debug_info = True  # else it prints to stdout
+    _bound_connecting()
     module.disable_hf_tokenizer_download = True  # else counting tokens fetches tokenizers
     worker = importlib.import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER
     worker.ensure_initialized_and_enqueue = _discard  # nobody listens to its callbacks
@@ -283,6 +293,14 @@ def _import_litellm() -> Any:
     warm_up = [{"role": "user", "content": "hi"}]
     module.completion(model="openai/warm-up", messages=warm_up, mock_response="ok")
     return module
+
+
+def _bound_connecting() -> None:
+    """Have every asynchronous client that litellm makes keep the call's `connect_timeout`."""
+    from tierwise.routing.providers.connecting import impatient
+
+    transports: Any = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
+    transports.LiteLLMAiohttpTransport = impatient(transports.LiteLLMAiohttpTransport, _connect_timeout.get)
 
 
 def _discard(async_coroutine: Coroutine[Any, Any, None]) -> None:

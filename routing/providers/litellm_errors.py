@@ -299,12 +299,18 @@ def _detail(chain: tuple[BaseException, ...], kind: Kind, call: UpstreamCall) ->
     """Why it failed: what the system or the provider said, or nothing where that does not help."""
     if kind is errors.BadResponse:
         return "it cannot be read"
-    text = _system_error(chain) if kind is errors.ConnectionFailed else _words(chain[0])
+    text = _broken_connection(chain, call) if kind is errors.ConnectionFailed else _words(chain[0])
     text = " ".join(redact(text, call).split())
     quotes = (turn.content[:20] in text for turn in call.messages if len(turn.content) >= _MIN_QUOTE)
     if text.startswith("<") or any(quotes):
         return ""  # a page of HTML, or the prompt quoted
     return text if len(text) <= _MAX_DETAIL else f"{text[:_MAX_DETAIL]}…"
+
+
+def _broken_connection(chain: tuple[BaseException, ...], call: UpstreamCall) -> str:
+    if any(type(error).__name__ == "ConnectTimeout" for error in chain) and call.connect_timeout:
+        return f"it was not there within {call.connect_timeout:g} s"
+    return _system_error(chain)
 
 
 def _system_error(chain: tuple[BaseException, ...]) -> str:
