@@ -15,7 +15,7 @@ from tierwise.routing.latencies import Latencies
 from tierwise.routing.models import Model
 from tierwise.routing.policy import TYPICAL_OUTPUT_TOKENS, Candidate
 from tierwise.routing.providers.base import Completion, Provider, RateStatus, UpstreamCall, Usage
-from tierwise.routing.request import Payload
+from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.run import Run
 from tierwise.routing.settings import ReliabilitySettings
 from tierwise.routing.upstream_queue import Slot, Ticket, UpstreamQueue
@@ -121,7 +121,7 @@ class Attempts:
                     record=Recorder(run.journal, candidate, sent, writer),
                     latencies=self.latencies,
                     model=candidate.model,
-                    keep=self._keeps(sent),
+                    keep=self._keeps(run.plan.request),
                 )
                 answer = await attempt.send(provider)
                 return Attempted(draft.completed(answer, payload), attempt.record.place)
@@ -141,10 +141,10 @@ class Attempts:
             )
         return within
 
-    def _keeps(self, payload: Payload) -> bool:
+    def _keeps(self, request: ChatRequest) -> bool:
         """Is text that a broken stream has brought gone on from? What must have a form begins anew."""
         continues = self._settings.reliability.broken_stream == "continue"
-        return continues and not payload.tools and payload.response_schema is None
+        return continues and not request.tools and request.response_schema is None
 
     def _upstream_call(self, run: Run, candidate: Candidate, payload: Payload) -> UpstreamCall:
         model, reliability = candidate.model, self._settings.reliability

@@ -266,7 +266,8 @@ def _why(plan: Plan, served: Served) -> str:
         return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:
         return plan.reason
-    return f"{plan.reason}; that failed, so {served.candidate.model.id} served ({served.candidate.reason})"
+    why = "it would have had to wait for its turn" if served.untried else "that failed"
+    return f"{plan.reason}; {why}, so {served.candidate.model.id} served ({served.candidate.reason})"
 
 
 def _cost_note(record: CallRecord) -> str | None:

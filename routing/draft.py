@@ -23,6 +23,8 @@ class Writer:
     """Takes what one attempt writes."""
 
     draft: "Draft"
+    notice: str | None = None
+    """What became of text that was there before; None if there was none."""
     pieces: list[str] = field(default_factory=list[str])
 
     @property
@@ -43,10 +45,11 @@ class Draft:
     authors: list[str] = field(default_factory=list[str])
     """The models that wrote what is kept."""
     setback: str | None = None
-    """Why the text that was there will not simply grow; None once the next attempt has begun."""
-    notice: str | None = None
-    """The same with what came of it; None as long as the text has only grown."""
+    """Why the last text that was there did not simply grow; None if it did."""
+    interrupted: bool = False
+    """That has just happened: no other attempt has begun since."""
     shown: Writer | None = None
+    _last: Writer | None = None
 
     @property
     def text(self) -> str:
@@ -54,13 +57,20 @@ class Draft:
         more = self.shown.text if self.shown else ""
         return self.kept if more in self.kept[-_TAIL:] else joined(self.kept, more)
 
+    @property
+    def notice(self) -> str | None:
+        """What became of text that was there before; None as long as the text has only grown."""
+        if self.interrupted:
+            return f"({self.setback}.)"
+        writer = self.shown or self._last
+        return writer and writer.notice
+
     def begin(self, model: str) -> Writer:
         """The next attempt starts to write."""
-        if self.setback:
-            what = "goes on from there" if self.kept else "starts over"
-            self.notice = f"({self.setback}; {model} {what}.)"
-            self.setback = None
-        return Writer(self)
+        what = "goes on from there" if self.kept else "starts over"
+        self._last = Writer(self, f"({self.setback}; {model} {what}.)" if self.setback else None)
+        self.interrupted = False
+        return self._last
 
     def end(self, writer: Writer) -> None:
         """An attempt has ended without an answer that counts; what it wrote is not shown any longer."""
@@ -73,7 +83,7 @@ class Draft:
         self.end(writer)
         if not writer.pieces:
             return
-        self.setback = f"{model} broke off"
+        self.setback, self.interrupted = f"{model} broke off", True
         kept = joined(self.kept, up_to_last_word(writer.text))
         if keep and kept.strip():
             self.kept = kept
@@ -84,7 +94,7 @@ class Draft:
     def set_aside(self, model: str, fault: str) -> None:
         """The whole answer of `model` was not good enough; the next attempt answers afresh."""
         if self.text:
-            self.setback = f"{model}: {fault}"
+            self.setback, self.interrupted = f"{model}: {fault}", True
         self.shown = None
         self.start_over()
 

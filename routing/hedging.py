@@ -18,12 +18,14 @@ Start = Callable[[Signs], Awaitable[T]]
 @dataclass(slots=True, eq=False)
 class _Contender(Generic[T]):
     start: Start[T]
-    answers: list[T]
-    """Of both contenders, in the order in which they came."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     sent: anyio.Event = field(default_factory=anyio.Event)
     shown: anyio.Event = field(default_factory=anyio.Event)
     """It has begun to write, or has ended."""
+    beaten: bool = False
+    """The other one was first."""
+    answers: list[T] = field(default_factory=list[T])
+    """Its answer, once it is there."""
     error: TierwiseError | PutOff | None = None
 
     async def run(self, other: "_Contender[T]") -> None:
@@ -31,7 +33,9 @@ class _Contender(Generic[T]):
 
         def wrote() -> None:
             self.shown.set()
-            other.scope.cancel()
+            if not self.beaten:  # what is cancelled may still write before it notices
+                other.beaten = True
+                other.scope.cancel()
 
         with self.scope:
             try:
@@ -50,8 +54,7 @@ async def first_of(first: Start[T], second: Start[T], delay: float) -> T:
     The one that writes first, or else answers first, wins. The other is cancelled, and has ended when this
     returns. If none answers, the error of the first is raised, or where there is none that of the second.
     """
-    answers: list[T] = []
-    one, two = _Contender(first, answers), _Contender(second, answers)
+    one, two = _Contender(first), _Contender(second)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(one.run, two)
         await one.sent.wait()
@@ -59,6 +62,6 @@ async def first_of(first: Start[T], second: Start[T], delay: float) -> T:
             await one.shown.wait()
         if not one.shown.is_set():
             tasks.start_soon(two.run, one)
-    if answers:
-        return answers[0]
-    raise one.error or two.error or RuntimeError("Neither attempt has ended.")
+    for answer in (*two.answers, *one.answers) if one.beaten else (*one.answers, *two.answers):
+        return answer
+    raise one.error or two.error or RuntimeError("Both attempts were cancelled.")

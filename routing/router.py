@@ -85,7 +85,8 @@ class Router:
                 return run.answer
             if served is None:
                 continue
-            run.answer = replace(served, escalated=run.answer and run.answer.escalated)
+            escalated = run.answer and run.answer.escalated
+            run.answer = replace(served, escalated=escalated, untried=run.stood_back())
             stronger = run.above(served.candidate)
             fault = await self._fault(run, served) if stronger else None
             if fault is None:
@@ -161,7 +162,7 @@ class Router:
     def _pause(self, run: Run, error: UpstreamError, retries: int) -> float | None:
         """Seconds to wait before the same candidate is tried again; None to go on to the next."""
         others = bool(run.upcoming)
-        if retries >= self._settings.max_retries or (others and run.journal.draft.setback):
+        if retries >= self._settings.max_retries or (others and run.journal.draft.interrupted):
             return None
         if isinstance(error, RateLimited):
             return None if others else max(error.retry_after or 0, self._back_off(retries))

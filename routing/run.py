@@ -38,6 +38,8 @@ class Served:
     """Why a cheaper model than those of the plan served."""
     begun_by: tuple[str, ...] = ()
     """The models that wrote the beginning of the answer before their streams broke off."""
+    untried: bool = False
+    """The plan's first model was not asked, because it would have had to wait for its turn."""
 
 
 FindAnswer = Callable[[Candidate], Awaitable[Served | None]]
@@ -117,6 +119,10 @@ class Run:
         """Let the others go first, because this one would have to wait."""
         self._left.append(candidate)
 
+    def stood_back(self) -> bool:
+        """Does the plan's first candidate still wait for others to go first?"""
+        return self.plan.first in self._left
+
     def drop(self, candidate: Candidate) -> None:
         """Do not try it any more."""
         self._left = [it for it in self._left if it != candidate]
@@ -169,5 +175,4 @@ class Run:
         )
 
     def _loss(self) -> str:
-        draft = self.journal.draft
-        return " What had been written of an answer is lost." if draft.setback or draft.notice else ""
+        return " What had been written of an answer is lost." if self.journal.draft.setback else ""

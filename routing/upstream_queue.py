@@ -136,7 +136,7 @@ class UpstreamQueue:
         number = self._waiting.add(ticket.tenant, lane, waiter)
         try:
             self._grant()
-            if waiter.slot is None:
+            if waiter.slot is None and within > 0:
                 with anyio.move_on_after(within):
                     await waiter.granted.wait()
             yield waiter.slot

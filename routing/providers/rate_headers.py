@@ -28,9 +28,9 @@ _LONGEST = 64
 def rate_status(headers: Mapping[str, str], now: dt.datetime) -> RateStatus | None:
     """What the headers say of limits at `now`; None if they say nothing."""
     limits = {
-        name.lower().removeprefix(_PREFIX): str(value)[:_LONGEST]
+        name.lower().removeprefix(_PREFIX): str(value)
         for name, value in headers.items()
-        if "ratelimit" in name.lower()
+        if "ratelimit" in name.lower() and len(str(value)) <= _LONGEST
     }
     if not limits:
         return None
@@ -40,7 +40,8 @@ def rate_status(headers: Mapping[str, str], now: dt.datetime) -> RateStatus | No
 
 def _quota(limits: Mapping[str, str], names: tuple[str, ...], now: dt.datetime) -> Quota | None:
     for name in names:
-        for pattern in (f"x-ratelimit-{{}}-{name}", f"anthropic-ratelimit-{name}-{{}}"):
+        # litellm adds OpenAI's names to Anthropic's answers, but without the resets.
+        for pattern in (f"anthropic-ratelimit-{name}-{{}}", f"x-ratelimit-{{}}-{name}"):
             remaining = _number(limits.get(pattern.format("remaining")))
             if remaining is not None:
                 return Quota(
