@@ -141,11 +141,12 @@ class Engine:
         self._environ = environ
         self._providers = providers
         self._tasks = tasks
+        limits = settings.reliability.rate_limits
         self._inventory = Inventory(
-            settings.litellm, settings.routing, settings.pricing, settings.local, environ
+            settings.litellm, settings.routing, settings.pricing, settings.local, environ, tuple(limits)
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
-        self.queue = UpstreamQueue(_queue_limits(settings), RateLimits(settings.reliability.rate_limits))
+        self.queue = UpstreamQueue(_queue_limits(settings), RateLimits(limits))
         attempts = Attempts(providers.of, self._api_key, self.queue, _attempt_settings(settings))
         asking = Asking(attempts, settings.reliability)
         self._router = Router(asking, self.queue, _retry_settings(settings), settings.routing.cascade)
@@ -352,10 +353,11 @@ def _attempt_settings(settings: EngineSettings) -> AttemptSettings:
 
 def _queue_limits(settings: EngineSettings) -> QueueLimits:
     limits = {name: provider.max_concurrent for name, provider in settings.litellm.providers.items()}
+    known = {name: limit for name, limit in limits.items() if limit is not None}
     return QueueLimits(
         max_concurrent=settings.reliability.max_concurrent_calls,
         max_queued=settings.reliability.max_queued_calls,
-        of_provider={name: limit for name, limit in limits.items() if limit is not None},
+        of_provider={"embedded": 1, **known},  # it generates one answer at a time, whoever waits where
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.fake_provider import FakeProvider, Limits, Tokens, ok, rate_limited, status
 from tests.routing.bench import MARKS, PATIENCE, Bench, Gate, answer_of, litellm, only, running
 from tierwise.routing.calls import Call
-from tierwise.routing.errors import AllCandidatesFailed
+from tierwise.routing.errors import AllCandidatesFailed, UnknownModel
 from tierwise.routing.settings import ProviderSettings, RateLimitSettings, ReliabilitySettings
 from tierwise.storage.ports import Store
 
@@ -193,3 +193,15 @@ async def queued(bench: Bench, prompt: str, tenant: str) -> Call:
     call = await bench.start(prompt=prompt, tenant=tenant)
     await settled()
     return call
+
+
+@pytest.mark.parametrize(("name", "hint"), [("fakes/standard", "did you mean fake?"), ("gpt-5", "provider")])
+async def test_a_limit_for_what_is_no_provider_is_told_and_not_passed_over(
+    fake: FakeProvider, store: Store, name: str, hint: str
+) -> None:
+    reliability = ReliabilitySettings(rate_limits={name: RateLimitSettings(requests_per_minute=1)})
+    async with running(fake, store, reliability=reliability) as bench:
+        error = await bench.failure()
+    assert isinstance(error, UnknownModel)
+    assert str(error).startswith(f"The settings are wrong at reliability.rate_limits. '{name}' begins with")
+    assert hint in str(error)
