@@ -13,6 +13,7 @@ from tierwise.routing.errors import FormatMismatch, UpstreamError
 from tierwise.routing.fitting import misfits, mismatch, repair, trimmed
 from tierwise.routing.hedging import first_of
 from tierwise.routing.policy import Candidate
+from tierwise.routing.prompt_caching import marked
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Payload
 from tierwise.routing.run import Run, Served
@@ -22,9 +23,10 @@ from tierwise.routing.settings import ReliabilitySettings
 class Asking:
     """Asks candidates. Safe for concurrent tasks."""
 
-    def __init__(self, attempts: Attempts, settings: ReliabilitySettings) -> None:
+    def __init__(self, attempts: Attempts, settings: ReliabilitySettings, *, prompt_caching: bool) -> None:
         self._attempts = attempts
         self._settings = settings
+        self._prompt_caching = prompt_caching
 
     def ready(self, run: Run, candidate: Candidate) -> bool:
         """Could the candidate be asked at once?"""
@@ -75,14 +77,22 @@ class Asking:
     async def _fitting(self, run: Run, candidate: Candidate, make: "_Make") -> Served:
         """The candidate's answer in the form that was asked for; one that has not is sent back once."""
         asked, draft = run.plan.request.payload, run.journal.draft
-        payload = sent = adapted(asked, candidate.model)
+        sent = adapted(asked, candidate.model)
+        if self._prompt_caching:
+            sent = marked(sent, candidate.model)
+        payload = sent
         while True:
             answer, place = await make(payload, draft=draft)
             completion = trimmed(answer, asked)
             wrong = await _misfits(completion, asked)
             if not wrong:
-                begun_by = tuple(draft.authors)
-                return Served(candidate=candidate, completion=completion, place=place, begun_by=begun_by)
+                return Served(
+                    candidate=candidate,
+                    completion=completion,
+                    cost=run.journal.cost_at(place),
+                    place=place,
+                    begun_by=tuple(draft.authors),
+                )
             run.journal.blame(place, FormatMismatch.code)
             draft.set_aside(candidate.model.id, "the answer did not have the form that was asked for")
             if payload is not sent:

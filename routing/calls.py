@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 
@@ -14,6 +14,7 @@ from tierwise.routing import pricing
 from tierwise.routing.abilities import dropped
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.prompt_caching import saving
 from tierwise.routing.request import Message, Payload, Tier, ToolCall
 from tierwise.routing.run import Served
 from tierwise.routing.spending import Tab
@@ -50,10 +51,18 @@ class Receipt:
     attempts: tuple[AttemptRecord, ...]
     structured: Any = None
     """The answer as the value that `response_schema` asks for."""
+    prompt_cache_saved: int | None = None
+    """By the provider's prompt cache; less than 0 where keeping the prefix cost more than it saved yet;
+    None where nothing was cached."""
     dropped_params: tuple[str, ...] = ()
     """Parameters that the model could not take, and was not sent."""
     warning: str | None = None
     """Set when the answer is good but could not be written to the ledger."""
+
+    @property
+    def cached_as(self) -> bool | Literal["semantic"]:
+        """`cached`, or how the answer came out of the cache if it was given to another prompt."""
+        return self.cached if self.similarity is None else "semantic"
 
 
 class Call:
@@ -244,6 +253,7 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
         finish_reason=served.completion.finish_reason,
         tool_calls=served.completion.tool_calls,
         structured=_structured(call.plan, served),
+        prompt_cache_saved=_prompt_cache_saved(served),
         dropped_params=dropped(call.plan.request, candidate.model),
         attempts=record.attempts,
         warning=warning,
@@ -253,6 +263,10 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
 def _structured(plan: Plan, served: Served) -> Any:
     wanted = plan.request.response_schema is not None and not served.completion.tool_calls
     return json.loads(served.completion.content) if wanted else None
+
+
+def _prompt_cache_saved(served: Served) -> int | None:
+    return None if served.from_cache else saving(served.completion.usage, served.candidate.model)
 
 
 def _why(plan: Plan, served: Served) -> str:
@@ -280,6 +294,8 @@ def _saved(plan: Plan, served: Served, attempts: Sequence[AttemptRecord]) -> int
     """What the complex tier's first model would have cost for the same tokens, less what was paid."""
     paid = [attempt.cost_nano_usd for attempt in attempts]
     if plan.baseline is None or plan.baseline.price is None or None in paid:
-        return served.from_cache.cost_nano_usd if served.from_cache else None
-    alone = pricing.cost(served.completion.usage, plan.baseline.price)
+        return served.cost if served.from_cache else None
+    alone = served.cost
+    if alone is None or served.candidate.model != plan.baseline:
+        alone = pricing.cost(served.completion.usage, plan.baseline.price, time.time_ns() // 1_000_000)
     return alone - sum(cost or 0 for cost in paid)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field, replace
 
-from tierwise.routing.providers.base import Completion, Usage
+from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Message, Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
+from tierwise.storage.records import Usage
 
 _TAIL = 200
 """Characters at the end of a text in which a continuation is looked for that begins by repeating it."""

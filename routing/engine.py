@@ -33,6 +33,7 @@ from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
 from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
+from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.rate_limits import RateLimits
 from tierwise.routing.request import ChatRequest, Tier
@@ -137,8 +138,9 @@ class Engine:
         """Called with each record after it was committed."""
         self.alarms = self._books.alarms
         """Called with each threshold of a budget that a call has crossed; must neither block nor raise."""
+        self.environ = environ
+        """Where the keys are."""
         self._settings = settings
-        self._environ = environ
         self._providers = providers
         self._tasks = tasks
         limits = settings.reliability.rate_limits
@@ -148,10 +150,11 @@ class Engine:
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
         self.queue = UpstreamQueue(_queue_limits(settings), RateLimits(limits))
         attempts = Attempts(providers.of, self._api_key, self.queue, _attempt_settings(settings))
-        asking = Asking(attempts, settings.reliability)
+        asking = Asking(attempts, settings.reliability, prompt_caching=settings.routing.prompt_caching)
         self._router = Router(asking, self.queue, _retry_settings(settings), settings.routing.cascade)
         kept = store if settings.conversations.storage == "database" else MemoryConversations()
         self._conversations = OpenConversations(kept, settings.conversations, self._content)
+        self._warm = WarmModels()
         self.judgement = Judgement(settings.routing, settings.learning, store)
         self._flights: dict[FlightKey, Flight] = {}
         """Those that identical calls may join."""
@@ -192,6 +195,8 @@ class Engine:
         budgets = await self.spending.applying_to(request)
         policy = _policy_settings(self._settings)
         decided = plan(request, judged.complexity, catalog, policy, today, judged.steering, budgets)
+        if self._settings.routing.prompt_caching:
+            decided = self._warm.preferred(decided)
         return replace(decided, features=judged.features)
 
     async def _content(self, request: ChatRequest) -> str:
@@ -265,7 +270,7 @@ class Engine:
 
     def _api_key(self, model: Model) -> str | None:
         # A judge is asked whether or not its key is there: without one the provider says so.
-        return self._environ.get(model.key_variable, "").strip() or None if model.key_variable else None
+        return self.environ.get(model.key_variable, "").strip() or None if model.key_variable else None
 
     def _may_outlast_its_wait(self, candidate: Candidate, request: ChatRequest) -> bool:
         long = (request.max_tokens or 0) > _TOKENS_PER_SECOND * self._settings.answer_within
@@ -313,6 +318,8 @@ class Engine:
                 answer = await self._answers.entry(call.plan, outcome)
             if isinstance(outcome, Served):
                 await self._conversations.add(call.plan, outcome.completion)
+                if not outcome.from_cache:
+                    self._warm.remember(call.plan.request, outcome.candidate.model, outcome.completion.usage)
             written = await self._books.record(record, answer)
             warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)

@@ -24,8 +24,13 @@ TierwiseError
     └── RequestRejected       400, 422: ends the call at once
 """
 
-from tierwise.routing.providers.base import RateStatus
+from typing import TYPE_CHECKING
+
 from tierwise.storage.errors import TierwiseError
+
+if TYPE_CHECKING:
+    from tierwise.routing.providers.base import RateStatus
+    from tierwise.storage.records import Usage
 
 
 class InvalidRequest(TierwiseError):
@@ -76,18 +81,21 @@ class UpstreamError(TierwiseError):
 
     `code` is the stable name that goes into the ledger's `outcome`; `retryable` says whether the
     same candidate is worth another try after a pause; `retry_after` is what the provider asked
-    for, in seconds, and `rate` what it said of its limits.
+    for, in seconds, and `rate` what it said of its limits. `usage` and `reported_cost` (nano-USD) are what
+    the provider says that it charges for all the same.
     """
 
     code = "upstream_error"
     retryable = False
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, rate: RateStatus | None = None
+        self, message: str, *, retry_after: float | None = None, rate: "RateStatus | None" = None
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.rate = rate
+        self.usage: Usage | None = None
+        self.reported_cost: int | None = None
 
 
 class RateLimited(UpstreamError):

@@ -35,7 +35,7 @@ class Inventory:
     routing: RoutingSettings
     pricing: Mapping[str, ModelPrice]
     local: LocalSettings
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     rate_limited: Collection[str] = ()
     """The names that settings of rate limits go by."""
     _catalog: Catalog | None = None

@@ -83,6 +83,8 @@ class Payload:
     response_schema: str | None = None
     """JSON Schema, as JSON text, that the answer must keep to."""
     reasoning_effort: ReasoningEffort | None = None
+    cache_prefix: bool = False
+    """Tell the provider where the part ends that will come again: before the last message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

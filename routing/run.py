@@ -15,10 +15,10 @@ from tierwise.routing.errors import (
 )
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
-from tierwise.routing.providers.base import Completion, Usage
+from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Payload
 from tierwise.routing.tokens import estimate_prompt_tokens
-from tierwise.storage.records import CachedAnswer
+from tierwise.storage.records import CachedAnswer, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,8 @@ class Served:
 
     candidate: Candidate
     completion: Completion
+    cost: int | None
+    """What this answer cost when it was written, in nano-USD; None if that is unknown."""
     place: int | None = None
     """Of its attempt in the journal; None if it is from the cache."""
     from_cache: CachedAnswer | None = None

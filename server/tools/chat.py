@@ -165,6 +165,7 @@ class ChatResult(ChatStatus):
     similarity: float | None = None
     structured: Any = None
     tool_calls: list[ToolCalled] | None = None
+    prompt_cache_saved_usd: float | None = None
     dropped_params: list[str] | None = None
     attempts: list[Attempt] | None = None
     warning: str | None = None
@@ -228,6 +229,9 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         "similarity": None if receipt.similarity is None else round(receipt.similarity, 3),
         "structured": receipt.structured,
         "tool_calls": [_called(call) for call in receipt.tool_calls] or None,
+        "prompt_cache_saved_usd": None
+        if receipt.prompt_cache_saved is None
+        else usd(receipt.prompt_cache_saved),
         "dropped_params": list(receipt.dropped_params) or None,
         "warning": receipt.warning,
     }
@@ -246,7 +250,7 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         cost_usd=None if receipt.cost is None else usd(receipt.cost),
         saved_usd=None if receipt.saved is None else usd(receipt.saved),
         latency_ms=round(receipt.latency_ms, 1),
-        cached=receipt.cached if receipt.similarity is None else "semantic",
+        cached=receipt.cached_as,
         finish_reason=receipt.finish_reason,
         **{name: value for name, value in optional.items() if value is not None},
     )

@@ -160,12 +160,12 @@ def worst() -> int:
     return most_prompt_tokens(chat(prompt="one").payload) * 10_000 + MAX_TOKENS * 20_000
 
 
-async def asked(bench: Bench, **request: Any) -> list[str]:
-    """The models that were asked, when the first of them hangs until nobody moves any more."""
+async def asked(bench: Bench, count: int, **request: Any) -> list[str]:
+    """The models that were asked when the first of them hangs: `count` of them, and whoever comes until
+    nobody moves any more."""
     call = await bench.start(prompt="one", max_tokens=MAX_TOKENS, **request)
-    while not bench.fake.requests:
-        await call.wait(0.01)
-    await anyio.wait_all_tasks_blocked()
+    while len(bench.fake.requests) < count:
+        assert not await call.wait(0.01)
     await anyio.wait_all_tasks_blocked()
     models = bench.upstream
     call.cancel()
@@ -181,7 +181,7 @@ async def test_a_budget_must_have_room_for_both(
         fake.always(model, hang())
     budget = Budget(name="all", period=BudgetPeriod.DAY, limit_nano_usd=int(worst() * room))
     async with running(fake, store, reliability=AT_ONCE, budgets=(budget,)) as bench:
-        assert await asked(bench) == models
+        assert await asked(bench, len(models)) == models
         account = await bench.engine.spending.account(budget)
         assert account.reserved_nano_usd == 0
         assert account.spent_nano_usd == bench.records[0].cost_nano_usd
@@ -212,7 +212,7 @@ async def test_a_price_cap_must_have_room_for_both(
     async with running(fake, store, reliability=AT_ONCE) as bench:
         plan = await bench.engine.plan(chat(prompt="one", max_tokens=MAX_TOKENS))
         cap = usd(plan.first.worst_cost or 0) * room
-        assert await asked(bench, max_cost_usd=cap) == models
+        assert await asked(bench, len(models), max_cost_usd=cap) == models
 
 
 async def test_a_call_that_is_given_up_has_both_on_record(fake: FakeProvider, store: Store) -> None:
