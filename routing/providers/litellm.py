@@ -1,6 +1,7 @@
 """Reaching models through litellm; the only module that imports it."""
 
 import asyncio
+import datetime as dt
 import functools
 import gc
 import importlib
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -18,10 +20,12 @@ import anyio
 import anyio.to_thread
 
 from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
-from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall
+from tierwise.routing.providers.base import Completion, OnText, Provider, RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_errors import message, translate
 from tierwise.routing.providers.litellm_usage import read_cost, read_usage
 from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
+from tierwise.routing.providers.pace import Pace
+from tierwise.routing.providers.rate_headers import rate_status
 from tierwise.routing.providers.thinking import ThinkingFilter
 from tierwise.routing.request import ToolCall
 from tierwise.storage.records import Usage
@@ -31,6 +35,8 @@ _ENVIRONMENT = {
     "LITELLM_MODE": "PRODUCTION",  # else the import loads whatever `.env` lies about
     "LITELLM_LOG": "CRITICAL",  # lower levels go to stdout, and hold prompts
     "JSON_LOGS": "False",  # else the import replaces sys.excepthook
+    "AIOHTTP_CONNECTOR_LIMIT": "100000",  # requests wait in our own queue, and not once more for a connection
+    "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "100000",
 }
 
 _COMPATIBLE = "hosted_vllm"
@@ -43,6 +49,9 @@ _SPEAK_OPENAI_UNDER_V1 = frozenset({"ollama", "vllm", "lm_studio", "llamafile"})
 
 _FINISH_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call"})
 """OpenAI's. Whatever else a provider writes there would go into the ledger."""
+
+_connect_timeout: ContextVar[float | None] = ContextVar("connect_timeout", default=None)
+"""That of the call at hand, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class _Answer:
     logprobs: list[float]
     """Of each token, if they were asked for and given."""
     tool_calls: tuple[ToolCall, ...]
+    rate: RateStatus | None
 
 
 class LiteLLMProvider(Provider):
@@ -88,6 +98,7 @@ class LiteLLMProvider(Provider):
             reported_cost=answer.cost,
             tool_calls=answer.tool_calls,
             mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
+            rate=answer.rate,
         )
 
     async def aclose(self) -> None:
@@ -99,11 +110,16 @@ class LiteLLMProvider(Provider):
 
 
 async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) -> _Answer:
+    limit = _connect_timeout.set(call.connect_timeout)
     try:
         with anyio.fail_after(call.timeout):
             return await request
+    except UpstreamError:
+        raise
     except Exception as error:  # litellm raises whatever its parsers trip over
         raise translate(error, call) from error
+    finally:
+        _connect_timeout.reset(limit)
 
 
 async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
@@ -114,8 +130,16 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     tools = ToolCallParts()
     tools.feed(choice.message.tool_calls)
     usage = read_usage(response, response, written=bool(content))
-    cost = read_cost(response, _headers(response))
-    return _Answer(content, choice.finish_reason, usage, cost, _logprobs(choice), tools.calls())
+    headers = _headers(response)
+    return _Answer(
+        content=content,
+        finish_reason=choice.finish_reason,
+        usage=usage,
+        cost=read_cost(response, headers),
+        logprobs=_logprobs(choice),
+        tool_calls=tools.calls(),
+        rate=_rate(headers),
+    )
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
@@ -131,11 +155,16 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
             pieces.append(piece)
             on_text(piece)
 
-    async with aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream:
+    async with (
+        Pace(call) as pace,
+        aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream,
+    ):
         async for chunk in stream:
             summary = chunk if getattr(chunk, "usage", None) else summary
             if chunk.choices:
                 delta = chunk.choices[0].delta
+                if delta.content or delta.tool_calls or getattr(delta, "reasoning_content", None):
+                    pace.token()
                 hand_over(thinking.feed(delta.content or ""))
                 tools.feed(delta.tool_calls)
                 logprobs += _logprobs(chunk.choices[0])
@@ -143,10 +172,16 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
     sent = next((chunk for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
-    content = "".join(pieces)
-    usage = read_usage(summary, sent, written=bool(content)) if sent else None
-    cost = read_cost(sent, _headers(stream))
-    return _Answer(content, finish_reason, usage, cost, logprobs, tools.calls())
+    content, headers = "".join(pieces), _headers(stream)
+    return _Answer(
+        content=content,
+        finish_reason=finish_reason,
+        usage=read_usage(summary, sent, written=bool(content)) if sent else None,
+        cost=read_cost(sent, headers),
+        logprobs=logprobs,
+        tool_calls=tools.calls(),
+        rate=_rate(headers),
+    )
 
 
 def _headers(response: Any) -> dict[str, Any]:
@@ -157,6 +192,10 @@ def _headers(response: Any) -> dict[str, Any]:
 def _logprobs(choice: Any) -> list[float]:
     tokens: list[Any] = getattr(getattr(choice, "logprobs", None), "content", None) or []
     return [float(token.logprob) for token in tokens]
+
+
+def _rate(headers: dict[str, Any]) -> RateStatus | None:
+    return rate_status(headers, dt.datetime.now(dt.UTC))
 
 
 def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
@@ -254,6 +293,7 @@ def _import_litellm() -> Any:
 
     module: Any = litellm
     module.suppress_debug_info = True  # else it prints to stdout
+    _bound_connecting()
     module.disable_hf_tokenizer_download = True  # else counting tokens fetches tokenizers
     worker = importlib.import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER
     worker.ensure_initialized_and_enqueue = _discard  # nobody listens to its callbacks
@@ -261,6 +301,14 @@ def _import_litellm() -> Any:
     warm_up = [{"role": "user", "content": "hi"}]
     module.completion(model="openai/warm-up", messages=warm_up, mock_response="ok")
     return module
+
+
+def _bound_connecting() -> None:
+    """Have every asynchronous client that litellm makes keep the call's `connect_timeout`."""
+    from tierwise.routing.providers.connecting import impatient
+
+    transports: Any = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
+    transports.LiteLLMAiohttpTransport = impatient(transports.LiteLLMAiohttpTransport, _connect_timeout.get)
 
 
 def _discard(async_coroutine: Coroutine[Any, Any, None]) -> None:

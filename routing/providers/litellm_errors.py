@@ -21,16 +21,19 @@ from typing import Any
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
 from tierwise.routing.keys import Redactor
-from tierwise.routing.providers.base import UpstreamCall
+from tierwise.routing.providers.base import RateStatus, UpstreamCall
+from tierwise.routing.providers.rate_headers import rate_status
 
 Kind = type[UpstreamError]
 
 TRANSPORT: Mapping[str, Kind] = {
     # httpx
+    "ConnectTimeout": errors.ConnectionFailed,
     "TimeoutException": errors.UpstreamTimeout,
     "DecodingError": errors.BadResponse,
     "TransportError": errors.ConnectionFailed,
     # aiohttp
+    "ConnectionTimeoutError": errors.ConnectionFailed,
     "ServerTimeoutError": errors.UpstreamTimeout,
     "ClientConnectionError": errors.ConnectionFailed,
     "ClientPayloadError": errors.ConnectionFailed,
@@ -182,7 +185,8 @@ def translate(error: Exception, call: UpstreamCall) -> UpstreamError:
     """Our error for what `call` failed with, with a message fit for the user."""
     chain = tuple(_causes(error))
     kind = classify(error)
-    return kind(message(kind, call, _detail(chain, kind, call)), retry_after=retry_after(error))
+    text = message(kind, call, _detail(chain, kind, call))
+    return kind(text, retry_after=retry_after(error), rate=_rate(error))
 
 
 def classify(error: BaseException) -> Kind:
@@ -220,6 +224,11 @@ def retry_after(error: BaseException) -> float | None:
         if value := lowered.get("retry-after"):
             return _seconds(value)
     return None
+
+
+def _rate(error: BaseException) -> RateStatus | None:
+    now = dt.datetime.now(dt.UTC)
+    return next((told for headers in _headers(error) if (told := rate_status(headers, now))), None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -285,13 +294,19 @@ def _detail(chain: tuple[BaseException, ...], kind: Kind, call: UpstreamCall) ->
     """Why it failed: what the system or the provider said, or nothing where that does not help."""
     if kind is errors.BadResponse:
         return "it cannot be read"
-    text = _system_error(chain) if kind is errors.ConnectionFailed else _words(chain[0])
+    text = _broken_connection(chain, call) if kind is errors.ConnectionFailed else _words(chain[0])
     redact = Redactor([call.api_key] if call.api_key else [])
     text = " ".join(redact(text[:_MAX_READ]).split())
     quotes = (turn.content[:20] in text for turn in call.messages if len(turn.content) >= _MIN_QUOTE)
     if text.startswith("<") or any(quotes):
         return ""  # a page of HTML, or the prompt quoted
     return text if len(text) <= _MAX_DETAIL else f"{text[:_MAX_DETAIL]}…"
+
+
+def _broken_connection(chain: tuple[BaseException, ...], call: UpstreamCall) -> str:
+    if any(type(error).__name__ == "ConnectTimeout" for error in chain) and call.connect_timeout:
+        return f"it was not there within {call.connect_timeout:g} s"
+    return _system_error(chain)
 
 
 def _system_error(chain: tuple[BaseException, ...]) -> str:

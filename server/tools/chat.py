@@ -198,8 +198,8 @@ async def _answer(context: ToolContext, call: Call, within: float) -> Answer:
         result = chat_result_of(call.receipt())
         return Answer(result, None if result.tool_calls else result.content)
     context.engine.keep(call)
-    result = ChatStatus(status="running", call_id=call.id, content=call.text)
-    so_far = f" So far:\n{call.text}" if call.text else ""
+    result = ChatStatus(status="running", call_id=call.id, content=call.shown)
+    so_far = f" So far:\n{call.shown}" if call.text else ""
     return Answer(result, f'Still running: fetch the answer with chat_result(call_id="{call.id}").{so_far}')
 
 
@@ -212,7 +212,7 @@ async def _wait(context: ToolContext, call: Call, within: float) -> bool:
     while (left := start + within - time.monotonic()) > 0:
         if await call.wait(min(PROGRESS_INTERVAL, left)):
             return True
-        now, text = time.monotonic(), call.text
+        now, text = time.monotonic(), call.shown
         if text != told or now - told_at >= SILENT_INTERVAL:
             await context.report_progress(round(now - start, 3), text)
             told, told_at = text, now
