@@ -42,7 +42,7 @@ TRANSPORT: Mapping[str, Kind] = {
 
 LITELLM: Mapping[str, Kind | None] = {
     # None: the class says nothing that its cause or its status does not say better.
-    "APIConnectionError": errors.BadResponse,  # what litellm makes of an error that it does not know
+    "APIConnectionError": None,  # what litellm makes of an error that it does not know
     "APIError": None,
     "APIResponseValidationError": errors.BadResponse,
     "AuthenticationError": errors.AuthenticationFailed,
@@ -91,7 +91,7 @@ STATUS: Mapping[int, Kind] = {
 }
 """Any other status below 500 is a `RequestRejected`, from 500 on a `ServerFailed`."""
 
-_WORDS: tuple[tuple[frozenset[int], re.Pattern[str], Kind], ...] = tuple(
+_WORDS: tuple[tuple[frozenset[int | None], re.Pattern[str], Kind], ...] = tuple(
     (frozenset(statuses), re.compile("|".join(words), re.IGNORECASE), kind)
     for kind, statuses, words in (
         (
@@ -138,22 +138,27 @@ _WORDS: tuple[tuple[frozenset[int], re.Pattern[str], Kind], ...] = tuple(
         ),
         (
             errors.BadResponse,
-            (200, 500),
+            (200, 422, 500),
             (
                 r"unable to get json",
                 r"invalid response from llm endpoint",
                 r"provider returned .{0,20}choices",
+                r"error converting to valid response",
             ),
         ),
+        (errors.ServerFailed, (None,), (r"overloaded", r"server_error", r"service unavailable")),
     )
 )
 """What providers say (and litellm says of unreadable answers), with the statuses that they say it under."""
 
+_INVENTS_STATUS = ("APIConnectionError", "MidStreamFallbackError")
+"""Have a status, be it only for want of another: 500, or that of the error that they wrap."""
+
 _TEXTS: Mapping[Kind, str] = {
     errors.RateLimited: "{name} is rate limited or out of quota{detail}; wait, or let another model serve.",
     errors.ConnectionFailed: "The connection to {name} failed{detail}; check the network and its api_base.",
-    errors.UpstreamTimeout: "{name} did not answer within {timeout:g} s; "
-    "raise litellm.timeout or choose a faster model.",
+    errors.UpstreamTimeout: "{name} did not answer in time{detail}; "
+    "raise litellm.timeout (now {timeout:g} s) or choose a faster model.",
     errors.ServerFailed: "{name} failed on its side{detail}; try again later.",
     errors.BadResponse: "{name} sent no complete answer{detail}; check that its api_base is right.",
     errors.ContextWindowExceeded: "The prompt with its history is too long for {name}{detail}; "
@@ -169,6 +174,8 @@ _TEXTS: Mapping[Kind, str] = {
 
 _SECRET = re.compile(r"(?i)\bbearer\s+\S+|\bsk-\S+|\b(?:pk|rk|gsk|xai|key|AIza|hf|r8)[-_]?[\w*.-]{12,}")
 _MESSAGE_IN_JSON = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)+)"')
+_RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
+"""`google.rpc.RetryInfo`, which Gemini puts into the body of its 429."""
 _LITELLM_PREFIX = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)\w*(?::| -)\s*)+")
 _MIN_QUOTE = 8
 """Anything shorter turns up in sentences by chance."""
@@ -210,14 +217,15 @@ def message(kind: Kind, call: UpstreamCall, detail: str = "") -> str:
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Seconds to wait, as the provider's headers say; None where they do not."""
+    """Seconds to wait, as the provider's headers or Gemini's message say; None where they do not."""
     for headers in _headers(error):
         lowered = {str(name).lower(): str(value) for name, value in headers.items()}
         if milliseconds := _number(lowered.get("retry-after-ms")):
             return milliseconds / 1000
         if value := lowered.get("retry-after"):
             return _seconds(value)
-    return None
+    found = _RETRY_DELAY.search(str(error))
+    return float(found[1]) if found else None
 
 
 def redact(text: str, call: UpstreamCall) -> str:
@@ -256,7 +264,16 @@ def _by_status(status: int | None) -> Kind | None:
 
 
 def _status(chain: tuple[BaseException, ...]) -> int | None:
-    return next((status for e in chain if isinstance(status := getattr(e, "status_code", None), int)), None)
+    """The provider's own status if the chain holds its answer, else litellm's, which may be another."""
+    for error in chain:
+        if _is(error, "HTTPStatusError"):
+            return int(getattr(error, "response").status_code)  # noqa: B009  known by its name only
+    statuses = (getattr(error, "status_code", None) for error in chain if not _is(error, *_INVENTS_STATUS))
+    return next((status for status in statuses if isinstance(status, int)), None)
+
+
+def _is(error: BaseException, *names: str) -> bool:
+    return any(base.__name__ in names for base in type(error).__mro__)
 
 
 def _headers(error: BaseException) -> Iterator[Mapping[str, str]]:
