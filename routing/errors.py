@@ -15,6 +15,7 @@ TierwiseError
     ├── UpstreamTimeout       no answer in time: back off, retry
     ├── ServerFailed          5xx, overloaded: back off, retry
     ├── BadResponse           an answer that is not one: back off, retry
+    ├── UnsafeResponse        an answer that breaks a limit, or a redirect: next candidate
     ├── ContextWindowExceeded next candidate with a larger window
     ├── AuthenticationFailed  401, 403: next candidate
     ├── ModelNotFound         404, retired model: next candidate
@@ -98,6 +99,10 @@ class ServerFailed(UpstreamError):
 class BadResponse(UpstreamError):
     code = "bad_response"
     retryable = True
+
+
+class UnsafeResponse(UpstreamError):
+    code = "unsafe_response"
 
 
 class ContextWindowExceeded(UpstreamError):

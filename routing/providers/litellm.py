@@ -6,9 +6,11 @@ import gc
 import importlib
 import os
 import threading
+import warnings
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -17,7 +19,13 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 
-from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
+from tierwise.routing.errors import (
+    BadResponse,
+    ConnectionFailed,
+    ContentRefused,
+    UnsafeResponse,
+    UpstreamError,
+)
 from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall, Usage
 from tierwise.routing.providers.litellm_errors import message, translate
 from tierwise.routing.providers.thinking import ThinkingFilter
@@ -27,6 +35,8 @@ _ENVIRONMENT = {
     "LITELLM_MODE": "PRODUCTION",  # else the import loads whatever `.env` lies about
     "LITELLM_LOG": "CRITICAL",  # lower levels go to stdout, and hold prompts
     "JSON_LOGS": "False",  # else the import replaces sys.excepthook
+    "DISABLE_AIOHTTP_TRANSPORT": "False",  # the transport that is contained, and the fastest
+    "LITELLM_HTTP2": "False",  # else another one is used
 }
 
 _COMPATIBLE = "hosted_vllm"
@@ -39,6 +49,18 @@ _SPEAK_OPENAI_UNDER_V1 = frozenset({"ollama", "vllm", "lm_studio", "llamafile"})
 
 _ABSURD = 10**9
 """No model reads or writes as many tokens: a provider that reports them is not believed."""
+_MAX_TEXT = 4 * 2**20
+"""Characters of an answer: a million tokens of English, eight times what any model writes."""
+
+_TOO_LONG = "its text is longer than any model writes"
+
+_KEPT_CHUNKS = 1000
+
+_CHARS_IN_A_TOKEN = 128
+"""The longest token of OpenAI's o200k_base is 128 spaces: fewer tokens than that are not believed."""
+
+_expects_events: ContextVar[bool] = ContextVar("expects_events", default=False)
+"""The call at hand asks for a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +103,9 @@ class LiteLLMProvider(Provider):
             return
         litellm = loading().result()
         await litellm.close_litellm_async_clients()
-        litellm.in_memory_llm_clients_cache.flush_cache()  # or a closed client would serve the next call
+        # Or a closed client would serve the next call.
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        litellm.__dict__.pop("module_level_aclient", None)
 
 
 async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) -> _Answer:
@@ -101,13 +125,26 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
+    expected = _expects_events.set(True)
+    try:
+        return await _read(litellm, call, on_text)
+    finally:
+        _expects_events.reset(expected)
+
+
+async def _read(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     options = {"stream": True, "stream_options": {"include_usage": True}}
     pieces: list[str] = []
     thinking = ThinkingFilter()
     usage: Any = None
     logprobs: list[float] = []
+    length = 0
 
     def hand_over(piece: str) -> None:
+        nonlocal length
+        length += len(piece)
+        if length > _MAX_TEXT:
+            raise UnsafeResponse(_TOO_LONG)
         if piece:
             pieces.append(piece)
             on_text(piece)
@@ -118,11 +155,18 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
             if chunk.choices:
                 hand_over(thinking.feed(chunk.choices[0].delta.content or ""))
                 logprobs += _logprobs(chunk.choices[0])
+            _forget_chunks(stream)
     hand_over(thinking.close())
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
     reported = any(getattr(chunk, "usage", None) for chunk in stream.chunks)
     return _Answer("".join(pieces), finish_reason, usage if reported else None, logprobs)
+
+
+def _forget_chunks(stream: Any) -> None:
+    """litellm keeps each chunk, several KB, to build an answer from in the end; nobody asks for that."""
+    if len(stream.chunks) > _KEPT_CHUNKS:
+        stream.chunks[:] = [chunk for chunk in stream.chunks if getattr(chunk, "usage", None)][-_KEPT_CHUNKS:]
 
 
 def _logprobs(choice: Any) -> list[float]:
@@ -171,6 +215,8 @@ def _check(answer: _Answer, call: UpstreamCall) -> None:
     if answer.finish_reason is None:
         kind = ConnectionFailed if answer.content else BadResponse
         raise kind(message(kind, call, "it ended before the model had finished"))
+    if len(answer.content) > _MAX_TEXT:
+        raise UnsafeResponse(message(UnsafeResponse, call, _TOO_LONG))
     if answer.content or answer.finish_reason == "length":
         return
     if answer.finish_reason == "content_filter":
@@ -182,7 +228,7 @@ def _usage(answer: _Answer) -> Usage | None:
     """The tokens as reported; litellm counts cached prompt tokens in for every provider."""
     reported = answer.usage
     input_tokens, output_tokens = _tokens(reported, "prompt_tokens"), _tokens(reported, "completion_tokens")
-    written = 1 if answer.content else 0
+    written = -(-len(answer.content) // _CHARS_IN_A_TOKEN)
     if not 0 < input_tokens < _ABSURD or not written <= output_tokens < _ABSURD:
         return None
     sent = getattr(reported, "prompt_tokens_details", None)
@@ -198,7 +244,8 @@ def _usage(answer: _Answer) -> Usage | None:
 
 
 def _tokens(owner: Any, name: str) -> int:
-    return max(int(getattr(owner, name, 0) or 0), 0)
+    count = getattr(owner, name, None)
+    return max(count, 0) if isinstance(count, int) else 0
 
 
 def _count_tokens(litellm: Any, call: UpstreamCall, content: str) -> Usage:
@@ -241,8 +288,11 @@ def _import_litellm() -> Any:
     os.environ.update(_ENVIRONMENT)
     import litellm
 
+    # What pydantic finds odd in litellm's types, and in answers, which it quotes.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"pydantic\.")
     module: Any = litellm
     module.suppress_debug_info = True  # else it prints to stdout
+    _contain()
     module.disable_hf_tokenizer_download = True  # else counting tokens fetches tokenizers
     worker = importlib.import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER
     worker.ensure_initialized_and_enqueue = _discard  # nobody listens to its callbacks
@@ -250,6 +300,21 @@ def _import_litellm() -> Any:
     warm_up = [{"role": "user", "content": "hi"}]
     module.completion(model="openai/warm-up", messages=warm_up, mock_response="ok")
     return module
+
+
+def _contain() -> None:
+    """Have every asynchronous client that litellm makes keep our limits.
+
+    Raises:
+        ImportError: this litellm makes its clients in another way.
+    """
+    from tierwise.routing.providers.containment import contained
+
+    transports: Any = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
+    clients: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler")
+    transports.LiteLLMAiohttpTransport = contained(transports.LiteLLMAiohttpTransport, _expects_events.get)
+    if not isinstance(clients.AsyncHTTPHandler.create_async_transport(), transports.LiteLLMAiohttpTransport):
+        raise ImportError("its HTTP transport is not the known one")
 
 
 def _discard(async_coroutine: Coroutine[Any, Any, None]) -> None:

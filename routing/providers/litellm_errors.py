@@ -2,10 +2,12 @@
 
 A failure is judged by the first of these that knows it:
 
-1. the transport error in its cause chain, because litellm reports a refused connection as a 500;
+0. an error of our own in its cause chain, which our transport has raised;
+1. the transport error in that chain, because litellm reports a refused connection as a 500;
 2. the provider's words, because some providers say "too long" or "no such model" with a plain 400;
-3. litellm's class;
-4. the HTTP status.
+3. what could not be read of an answer that was no failure;
+4. litellm's class;
+5. the HTTP status.
 
 Classes are named, not imported, so that this module loads in no time.
 """
@@ -144,12 +146,16 @@ _WORDS: tuple[tuple[frozenset[int | None], re.Pattern[str], Kind], ...] = tuple(
                 r"invalid response from llm endpoint",
                 r"provider returned .{0,20}choices",
                 r"error converting to valid response",
+                r"invalid response object",
             ),
         ),
         (errors.ServerFailed, (None,), (r"overloaded", r"server_error", r"service unavailable")),
     )
 )
 """What providers say (and litellm says of unreadable answers), with the statuses that they say it under."""
+
+_UNREADABLE = ("JSONDecodeError", "UnicodeDecodeError", "RecursionError", "ValidationError")
+"""What readers raise of an answer; litellm reports some as a 500."""
 
 _INVENTS_STATUS = ("APIConnectionError", "MidStreamFallbackError")
 """Have a status, be it only for want of another: 500, or that of the error that they wrap."""
@@ -161,6 +167,7 @@ _TEXTS: Mapping[Kind, str] = {
     "raise litellm.timeout (now {timeout:g} s) or choose a faster model.",
     errors.ServerFailed: "{name} failed on its side{detail}; try again later.",
     errors.BadResponse: "{name} sent no complete answer{detail}; check that its api_base is right.",
+    errors.UnsafeResponse: "The answer of {name} was refused{detail}; check that its api_base is right.",
     errors.ContextWindowExceeded: "The prompt with its history is too long for {name}{detail}; "
     "shorten it or choose a model with a larger window.",
     errors.AuthenticationFailed: "{provider} rejected its API key, or the key may not use {name}{detail}; "
@@ -194,9 +201,12 @@ def classify(error: BaseException) -> Kind:
     """The class of ours that stands for `error`; `BadResponse` for what nothing here knows."""
     chain = tuple(_causes(error))
     status = _status(chain)
+    own = _own(chain)
     return (
-        _by_class(chain, TRANSPORT)
+        (type(own) if own else None)
+        or _by_class(chain, TRANSPORT)
         or _by_words(chain, status)
+        or _by_reader(chain)
         or _by_class(chain, LITELLM)
         or _by_status(status)
         or errors.BadResponse
@@ -244,6 +254,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = original or error.__cause__ or error.__context__
 
 
+def _own(chain: tuple[BaseException, ...]) -> UpstreamError | None:
+    return next((error for error in chain if isinstance(error, UpstreamError)), None)
+
+
 def _by_class(chain: tuple[BaseException, ...], table: Mapping[str, Kind | None]) -> Kind | None:
     for error in chain:
         known = next((base.__name__ for base in type(error).__mro__ if base.__name__ in table), None)
@@ -263,13 +277,21 @@ def _by_status(status: int | None) -> Kind | None:
     return STATUS.get(status) or (errors.ServerFailed if status >= 500 else errors.RequestRejected)
 
 
+def _by_reader(chain: tuple[BaseException, ...]) -> Kind | None:
+    unreadable = _failure(chain) is None and any(_is(error, *_UNREADABLE) for error in chain)
+    return errors.BadResponse if unreadable else None
+
+
 def _status(chain: tuple[BaseException, ...]) -> int | None:
     """The provider's own status if the chain holds its answer, else litellm's, which may be another."""
-    for error in chain:
-        if _is(error, "HTTPStatusError"):
-            return int(getattr(error, "response").status_code)  # noqa: B009  known by its name only
     statuses = (getattr(error, "status_code", None) for error in chain if not _is(error, *_INVENTS_STATUS))
-    return next((status for status in statuses if isinstance(status, int)), None)
+    return _failure(chain) or next((status for status in statuses if isinstance(status, int)), None)
+
+
+def _failure(chain: tuple[BaseException, ...]) -> int | None:
+    """The status of the provider's answer, if it is one of a failure."""
+    answers = (getattr(error, "response", None) for error in chain if _is(error, "HTTPStatusError"))
+    return next((answer.status_code for answer in answers if answer is not None), None)
 
 
 def _is(error: BaseException, *names: str) -> bool:
@@ -305,14 +327,21 @@ def _number(value: str | None) -> float | None:
 
 def _detail(chain: tuple[BaseException, ...], kind: Kind, call: UpstreamCall) -> str:
     """Why it failed: what the system or the provider said, or nothing where that does not help."""
+    if own := _own(chain):
+        return _printable(str(own))
     if kind is errors.BadResponse:
         return "it cannot be read"
     text = _system_error(chain) if kind is errors.ConnectionFailed else _words(chain[0])
-    text = " ".join(redact(text, call).split())
+    text = _printable(redact(text, call))
     quotes = (turn.content[:20] in text for turn in call.messages if len(turn.content) >= _MIN_QUOTE)
     if text.startswith("<") or any(quotes):
         return ""  # a page of HTML, or the prompt quoted
     return text if len(text) <= _MAX_DETAIL else f"{text[:_MAX_DETAIL]}…"
+
+
+def _printable(text: str) -> str:
+    """On one line, and without what would steer a terminal."""
+    return "".join(filter(str.isprintable, " ".join(text.split())))
 
 
 def _system_error(chain: tuple[BaseException, ...]) -> str:

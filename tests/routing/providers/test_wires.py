@@ -143,7 +143,6 @@ async def test_usage_that_is_not_reported_is_counted_here(
         (fake_provider.status(504), errors.UpstreamTimeout),
         (fake_provider.blocked(), errors.ContentRefused),
         (fake_provider.empty(), errors.BadResponse),
-        (fake_provider.garbage(), errors.BadResponse),
         (fake_provider.refuse(), errors.ConnectionFailed),
     ],
 )
@@ -174,9 +173,10 @@ async def test_when_to_come_back_after_a_rate_limit_is_what_the_provider_said(
     ("behaviour", "expected"),
     [
         (fake_provider.cut_mid_stream(3), {errors.ConnectionFailed}),
+        (fake_provider.cut_mid_stream(3, politely=True), {errors.ConnectionFailed}),
         (fake_provider.fails_mid_stream(1), {errors.ServerFailed}),
     ],
-    ids=["reset", "error in the stream"],
+    ids=["reset", "ended early", "error in the stream"],
 )
 async def test_a_stream_that_breaks_off_is_never_a_short_answer(
     provider: LiteLLMProvider,

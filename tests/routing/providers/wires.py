@@ -15,8 +15,9 @@ from tierwise.routing.request import Message
 MARKS = [
     pytest.mark.anyio,
     # litellm silences these on import, which pytest undoes for each test: its types, its streams
-    pytest.mark.filterwarnings("ignore:Item .* is using the `ReadOnly` qualifier:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier:UserWarning"),
     pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning"),
 ]
 
 KEY = "sk-secret-0123456789"
