@@ -8,8 +8,9 @@ from typing import Any
 from tierwise.routing.errors import UnknownModel
 from tierwise.routing.ladders import KEYLESS_PROVIDERS, KNOWN_PROVIDERS, LOCAL_PROVIDERS, KnownProvider
 from tierwise.routing.models import IN_PROCESS_PROVIDERS, LocalModels, Model
+from tierwise.routing.price_entries import price_from_map, price_from_settings
 from tierwise.routing.price_map import MapEntry, PriceMap
-from tierwise.routing.pricing import FREE, Price, price_from_map, price_from_settings
+from tierwise.routing.pricing import FREE, Price
 from tierwise.routing.settings import LiteLLMSettings, ModelPrice, ProviderSettings
 
 
@@ -126,7 +127,7 @@ class Resolver:
             price=price,
             price_note=note,
             listed=entry is not None or provider not in self._map.providers,
-            **_facts(entry.fields if entry else {}),
+            **(_facts(entry.fields) if entry else {"capabilities": None}),
         )
 
     def _build_local(self, label: str, provider: str, name: str) -> Model:
@@ -137,6 +138,7 @@ class Resolver:
             name=name,
             api_base=local and local.api_base,
             price=FREE,
+            capabilities=None if local else (),
             context_window=local and local.context_window,
             max_output_tokens=local and local.max_output_tokens,
         )

@@ -13,8 +13,6 @@ Classes are named, not imported, so that this module loads in no time.
 """
 
 import datetime as dt
-import errno
-import os
 import re
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -23,6 +21,7 @@ from typing import Any
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
 from tierwise.routing.providers.base import UpstreamCall
+from tierwise.routing.providers.litellm_reasons import printable, reason
 
 Kind = type[UpstreamError]
 
@@ -179,14 +178,8 @@ _TEXTS: Mapping[Kind, str] = {
     "change its parameters or choose another model.",
 }
 
-_SECRET = re.compile(r"(?i)\bbearer\s+\S+|\bsk-\S+|\b(?:pk|rk|gsk|xai|key|AIza|hf|r8)[-_]?[\w*.-]{12,}")
-_MESSAGE_IN_JSON = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)+)"')
 _RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
 """`google.rpc.RetryInfo`, which Gemini puts into the body of its 429."""
-_LITELLM_PREFIX = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)\w*(?::| -)\s*)+")
-_MIN_QUOTE = 8
-"""Anything shorter turns up in sentences by chance."""
-_MAX_DETAIL = 120
 _MAX_MESSAGE = 300
 
 
@@ -194,7 +187,9 @@ def translate(error: Exception, call: UpstreamCall) -> UpstreamError:
     """Our error for what `call` failed with, with a message fit for the user."""
     chain = tuple(_causes(error))
     kind = classify(error)
-    return kind(message(kind, call, _detail(chain, kind, call)), retry_after=retry_after(error))
+    own = _own(chain)
+    detail = printable(str(own)) if own else reason(chain, kind, call)
+    return kind(message(kind, call, detail), retry_after=retry_after(error))
 
 
 def classify(error: BaseException) -> Kind:
@@ -236,13 +231,6 @@ def retry_after(error: BaseException) -> float | None:
             return _seconds(value)
     found = _RETRY_DELAY.search(str(error))
     return float(found[1]) if found else None
-
-
-def redact(text: str, call: UpstreamCall) -> str:
-    """`text` without the call's key and without anything that looks like one."""
-    if call.api_key and len(call.api_key) >= _MIN_QUOTE:
-        text = text.replace(call.api_key, "[key]")
-    return _SECRET.sub("[key]", text)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -323,37 +311,3 @@ def _number(value: str | None) -> float | None:
         return max(0.0, float(value)) if value else None
     except ValueError:
         return None
-
-
-def _detail(chain: tuple[BaseException, ...], kind: Kind, call: UpstreamCall) -> str:
-    """Why it failed: what the system or the provider said, or nothing where that does not help."""
-    if own := _own(chain):
-        return _printable(str(own))
-    if kind is errors.BadResponse:
-        return "it cannot be read"
-    text = _system_error(chain) if kind is errors.ConnectionFailed else _words(chain[0])
-    text = _printable(redact(text, call))
-    quotes = (turn.content[:20] in text for turn in call.messages if len(turn.content) >= _MIN_QUOTE)
-    if text.startswith("<") or any(quotes):
-        return ""  # a page of HTML, or the prompt quoted
-    return text if len(text) <= _MAX_DETAIL else f"{text[:_MAX_DETAIL]}…"
-
-
-def _printable(text: str) -> str:
-    """On one line, and without what would steer a terminal."""
-    return "".join(filter(str.isprintable, " ".join(text.split())))
-
-
-def _system_error(chain: tuple[BaseException, ...]) -> str:
-    """The operating system's reason, such as "Connection refused"."""
-    deepest = next((error for error in reversed(chain) if isinstance(error, OSError) and error.errno), None)
-    if deepest is None or not deepest.errno:
-        return ""
-    return os.strerror(deepest.errno) if deepest.errno in errno.errorcode else str(deepest.strerror)
-
-
-def _words(error: BaseException) -> str:
-    text = str(error).split(" Original exception: ")[0]
-    if found := _MESSAGE_IN_JSON.search(text):
-        text = found[1]
-    return _LITELLM_PREFIX.sub("", text)

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
@@ -46,10 +47,6 @@ SHAPES: dict[str, tuple[Behaviour, Kinds]] = {
     "a choice that is null": (faults.holding([None]), BROKEN),
     "a choice that is an array": (faults.holding([[]]), BROKEN),
     "a choice that is empty": (faults.holding([{}]), BROKEN),
-    "a tool call with broken arguments": (
-        fake_provider.ok(tool_calls=[ToolCall(name="weather", arguments='{"city": ')]),
-        BROKEN,
-    ),
     "bytes that are not UTF-8": (faults.invalid_utf8(), BROKEN),
     "NaN for a count": (faults.wrong_usage(math.nan), BROKEN),
     "infinity for a count": (faults.wrong_usage(math.inf), BROKEN),
@@ -117,6 +114,35 @@ async def test_an_answer_that_is_none_is_a_clear_error_after_one_request(
     assert call.model in str(error)
     assert "api_base" in str(error)
     assert "Traceback" not in str(error)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_broken_arguments_of_a_tool_call_are_not_mended(
+    provider: LiteLLMProvider, fake: FakeProvider, call: UpstreamCall, streamed: bool
+) -> None:
+    broken = ToolCall(name="weather", arguments='{"city": ')
+    fake.always(call.model, fake_provider.ok(tool_calls=[broken]))
+    answer = await complete(provider, call, streamed)
+    (called,) = answer.tool_calls
+    assert called.name == "weather"
+    assert called.arguments in (broken.text, json.dumps(broken.text))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    "calls",
+    ["weather", 42, {}, [None], [[]], [{}], [{"function": None}], [{"function": {"arguments": "{}"}}]],
+    ids=repr,
+)
+@pytest.mark.parametrize("wire", ["compatible", "openai"])
+async def test_tool_calls_that_are_none_are_no_answer(
+    provider: LiteLLMProvider, fake: FakeProvider, wire: str, calls: Any, streamed: bool
+) -> None:
+    said = {"role": "assistant", "content": None, "tool_calls": calls}
+    choice = {"index": 0, "finish_reason": "tool_calls", "delta" if streamed else "message": said}
+    call = call_over(WIRES[wire], fake)
+    fake.always(call.model, faults.holding([choice]))
+    assert type(await failure(provider, call, streamed)) is errors.BadResponse
 
 
 @pytest.mark.parametrize("streamed", [False, True])

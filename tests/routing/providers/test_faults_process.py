@@ -35,11 +35,11 @@ import asyncio, json, resource, sys
 from tierwise.routing.errors import UpstreamError
 from tierwise.routing.providers.base import UpstreamCall
 from tierwise.routing.providers.litellm import LiteLLMProvider
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 
 async def ask(provider, wire, model, on_text):
-    messages = (Message("user", "hello"),)
-    call = UpstreamCall(messages=messages, api_key="k" * 20, timeout=2, model=model, **wire)
+    payload = Payload(messages=(Message("user", "hello"),))
+    call = UpstreamCall(payload=payload, api_key="k" * 20, timeout=2, model=model, **wire)
     try:
         await provider.complete(call, on_text)
     except UpstreamError as error:

@@ -6,9 +6,10 @@ from tests.fake_provider import Behaviour, Exchange, FakeProvider, OpenAIExchang
 from tests.routing.providers.wires import KEY, MARKS, PROMPT, complete, failure, make_call
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
-from tierwise.routing.providers.base import UpstreamCall, Usage
+from tierwise.routing.providers.base import UpstreamCall
 from tierwise.routing.providers.litellm import LiteLLMProvider
 from tierwise.routing.request import Message
+from tierwise.storage.records import Usage
 
 pytestmark = MARKS
 

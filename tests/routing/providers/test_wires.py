@@ -9,9 +9,10 @@ from tests.fake_provider import Behaviour, FakeProvider, Limits, Tokens
 from tests.routing.providers.wires import KEY, MARKS, PROMPT, WIRES, Wire, call_over, complete, failure
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
-from tierwise.routing.providers.base import UpstreamCall, Usage
+from tierwise.routing.providers.base import UpstreamCall
 from tierwise.routing.providers.litellm import LiteLLMProvider
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
+from tierwise.storage.records import Usage
 
 pytestmark = MARKS
 
@@ -55,7 +56,8 @@ async def test_the_system_prompt_the_history_and_the_parameters_are_sent_as_each
         Message("assistant", "Hello."),
         Message("user", PROMPT),
     )
-    await provider.complete(replace(call, messages=turns, max_tokens=50, temperature=0.5))
+    payload = Payload(messages=turns, temperature=0.5)
+    await provider.complete(replace(call, payload=payload, max_tokens=50))
     sent = fake.requests[0].json
     if call.provider == "anthropic":
         assert sent["system"] == [{"type": "text", "text": "Be brief."}]

@@ -10,7 +10,7 @@ from tests.fake_provider import FakeProvider
 from tierwise.routing.errors import UpstreamError
 from tierwise.routing.providers.base import Completion, UpstreamCall
 from tierwise.routing.providers.litellm import LiteLLMProvider
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 
 MARKS = [
     pytest.mark.anyio,
@@ -63,12 +63,11 @@ def make_call(
     return UpstreamCall(
         provider=provider,
         model=model,
-        messages=messages,
+        payload=Payload(messages=messages, temperature=temperature),
         api_base=api_base,
         api_key=api_key,
         timeout=timeout,
         max_tokens=max_tokens,
-        temperature=temperature,
     )
 
 
