@@ -9,8 +9,6 @@ from tierwise.server.runtime import run
 from tierwise.server.settings import Settings
 from tierwise.storage.errors import TierwiseError
 
-_MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "error": "[red]error[/red]"}
-
 Loaded = tuple[Settings, Mapping[str, str]]
 
 
@@ -34,10 +32,5 @@ def _diagnosed(load: Callable[[], Loaded], file: Callable[[], Path | None]) -> D
 
 
 def _write(found: Diagnosis) -> None:
-    from rich.markup import escape
-
-    rows = [
-        [_MARKS[item.status], escape(item.check), escape(item.message), escape(item.fix or "")]
-        for item in found.findings
-    ]
+    rows = [[item.status, item.check, item.message, item.fix or ""] for item in found.findings]
     write_table(["", "check", "found", "what to do"], rows)
