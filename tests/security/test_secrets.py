@@ -13,7 +13,7 @@ import anyio
 import httpx2
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import fake_provider
@@ -414,6 +414,7 @@ async def test_settings_that_cannot_be_read_are_told_without_the_key_in_them(dem
 # The means
 
 
+@settings(deadline=None)
 @given(
     key=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=80),
     before=st.text(max_size=30),
