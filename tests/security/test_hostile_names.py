@@ -239,6 +239,8 @@ SHOWN = [
     ("budget", "list", ESCAPES),
     ("budget", "remove", ESCAPES),
     ("models",),
+    ("doctor",),
+    ("--config", ESCAPES, "doctor"),
     ("analyze", "Hello"),
     ("export",),
     ("export", "--format", "json"),
