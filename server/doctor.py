@@ -1,5 +1,6 @@
 """What stands in the way of an installation, one finding after another, each with what to do about it."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.request import Tier
 from tierwise.server.health import DeploymentHealth, ProvidersHealth, providers_health
+from tierwise.server.logs import redactor
 from tierwise.server.runtime import open_runtime
 from tierwise.server.settings import Settings, database_path
 from tierwise.storage.breakers import BreakerState
@@ -63,7 +65,7 @@ async def diagnosis(settings: Settings, environ: Mapping[str, str], file: Path |
 def fatal(error: TierwiseError) -> Diagnosis:
     """The diagnosis where nothing can be looked at because of `error`."""
     check = "database" if isinstance(error, StorageError) else "settings"
-    return Diagnosis(ok=False, findings=[_found(check, "error", str(error))])
+    return Diagnosis(ok=False, findings=[_found(check, "error", redactor(os.environ)(str(error)))])
 
 
 def _found(check: str, status: Status, message: str, fix: str | None = None) -> Finding:

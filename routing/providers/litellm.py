@@ -26,6 +26,7 @@ from tierwise.routing.errors import (
     ContentRefused,
     UnsafeResponse,
     UpstreamError,
+    UpstreamTimeout,
 )
 from tierwise.routing.providers.base import Completion, OnText, Provider, RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_errors import message, translate
@@ -135,7 +136,7 @@ async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) ->
     try:
         with anyio.fail_after(call.timeout):
             return await request
-    except UpstreamError:
+    except UpstreamTimeout:
         raise
     except Exception as error:  # litellm raises whatever its parsers trip over
         raise translate(error, call) from error
