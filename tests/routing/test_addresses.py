@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierwise.routing.addresses import is_public, resolve
@@ -47,12 +47,14 @@ def test_what_is_not_on_the_public_internet_is_not_public(address: str):
     assert not is_public(ip_address(address))
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4).filter(lambda it: not it.is_global) | st.ip_addresses(v=6))
 def test_whatever_the_standard_library_calls_private_is_not_public(address: IPv4Address | IPv6Address):
     if address.is_private or address.is_multicast or address.is_reserved or address.is_link_local:
         assert not is_public(address)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4), st.sampled_from(["::ffff:", "::", "64:ff9b::", "64:ff9b:1::"]))
 def test_no_ipv4_address_is_public_inside_an_ipv6_address(inner: IPv4Address, prefix: str):
     assert not is_public(IPv6Address(f"{prefix}{inner}"))
