@@ -122,6 +122,8 @@ class ServerSettings(Section):
     ] = "WARNING"
     allowed_hosts: Names = ()
     """Values of the `Host` header to answer to beside the loopback names."""
+    media_folders: tuple[Annotated[Path, AfterValidator(_full_path)], ...] = ()
+    """Folders whose files callers may name as pictures; none by default."""
     toolset: Literal["default", "full"] = "default"
     """The tools to offer: those that most agents need, or all."""
 
