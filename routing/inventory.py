@@ -35,7 +35,7 @@ class Inventory:
     routing: RoutingSettings
     pricing: Mapping[str, ModelPrice]
     local: LocalSettings
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     _catalog: Catalog | None = None
     _stale_at: float = float("inf")
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
