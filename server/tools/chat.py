@@ -52,7 +52,7 @@ Whole = Annotated[int, BeforeValidator(_no_boolean)]
 
 class ChatArguments(Arguments):
     prompt: Text = Field(description="What the model should answer; empty after tool results")
-    images: list[Text] | None = Field(None, max_length=16, description="Shown with it: https or data URLs")
+    images: list[str] | None = Field(None, max_length=16, description="Shown with it: https or data URLs")
     model: Name | None = Field(
         None, description="Alias, model or provider/model; default: chosen by difficulty"
     )
