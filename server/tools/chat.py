@@ -12,7 +12,6 @@ from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, ReasoningEffort, Strategy, Tier, ToolCall
-from tierwise.routing.settings import Strategy
 from tierwise.server.images import load_images
 from tierwise.server.settings import UsageSettings
 from tierwise.server.tools.base import Answer, Arguments, Text, Tool, ToolContext
@@ -61,9 +60,7 @@ class ChatArguments(Arguments):
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, description="0 to 2")
     system_prompt: Text | None = Field(None, description="Instructions to the model")
     history: list[Turn] | None = Field(None, description="Earlier turns, oldest first")
-    conversation_id: Name | None = Field(
-        None, description="Yours to choose; earlier turns are kept here, history adds new ones"
-    )
+    conversation_id: Name | None = Field(None, description="Any id; its earlier turns are kept here")
     use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
     operation: Name = Field("chat", description="Label for usage reports")
     tenant: Name | None = Field(None, description="On whose behalf; for reports and budgets")

@@ -165,7 +165,7 @@ BAD: dict[str, tuple[str, str]] = {
     "broken base64": ("data:image/png;base64,####", "whose base64 is broken"),
     "no base64": ("data:image/png,abc", "does not begin with data:image"),
     "too many bytes": (data_url(b"x" * (21 * 2**20)), "is larger than 20 MB"),
-    "http": ("http://example.com/a.png", "begin with https://"),
+    "http": ("http://example.com/a.png", "Only https:// with a host is fetched"),
     "a file, where none is allowed": ("/etc/passwd", "server.media_folders"),
     "another scheme": ("ftp://example.com/a.png", "server.media_folders"),
     "nothing": ("", "server.media_folders"),
