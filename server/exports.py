@@ -56,6 +56,7 @@ GROUP_COLUMNS: Mapping[str, type] = {
     "calls": int,
     "cached_calls": int,
     "failed_calls": int,
+    "cancelled_calls": int,
     "unpriced_calls": int,
     "input_tokens": int,
     "output_tokens": int,

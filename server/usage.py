@@ -43,6 +43,7 @@ class Sums(Breakdown):
     output_tokens: int
     cached_calls: int
     failed_calls: int
+    cancelled_calls: int
     unpriced_calls: int
     saved_usd: float
 
@@ -68,6 +69,7 @@ class UsageSummary(BaseModel):
     provider_breakdown: dict[str, Breakdown]
     cached_calls: int
     failed_calls: int
+    cancelled_calls: int
     saved_usd: float
     """Against the complex tier's first model."""
     cache_saved_usd: float
@@ -90,6 +92,7 @@ class TodayUsage(BaseModel):
     calls: int
     cached_calls: int
     failed_calls: int
+    cancelled_calls: int
     saved_usd: float
     unpriced_calls: int
 
@@ -116,6 +119,7 @@ async def usage_summary(ledger: Ledger, query: UsageQuery) -> UsageSummary:
         provider_breakdown=_breakdown(rows, 0),
         cached_calls=total.cached_calls,
         failed_calls=total.failed_calls,
+        cancelled_calls=total.cancelled_calls,
         saved_usd=usd(total.saved_nano_usd),
         cache_saved_usd=usd(saved_by_cache(rows)[0]),
         unpriced_calls=total.unpriced_calls,
@@ -152,6 +156,7 @@ def sums(row: UsageRow) -> dict[str, Any]:
         "output_tokens": row.output_tokens,
         "cached_calls": row.cached_calls,
         "failed_calls": row.failed_calls,
+        "cancelled_calls": row.cancelled_calls,
         "unpriced_calls": row.unpriced_calls,
         "saved_usd": usd(row.saved_nano_usd),
     }
@@ -185,6 +190,7 @@ async def today_usage(ledger: Ledger, time_zone: str | None) -> TodayUsage:
         calls=total.calls,
         cached_calls=total.cached_calls,
         failed_calls=total.failed_calls,
+        cancelled_calls=total.cancelled_calls,
         saved_usd=usd(total.saved_nano_usd),
         unpriced_calls=total.unpriced_calls,
     )

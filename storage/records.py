@@ -147,7 +147,8 @@ class UsageRow:
     calls: int
     cached_calls: int
     failed_calls: int
-    """Failed or cancelled."""
+    cancelled_calls: int
+    """Given up by the caller before their end."""
     unpriced_calls: int
     """Attempts whose cost is unknown: `cost_nano_usd` does not include them."""
     input_tokens: int

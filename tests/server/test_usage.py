@@ -18,7 +18,7 @@ from tests.server.test_resources import read
 from tests.storage.samples import attempt, call
 from tierwise.server.clock import Period
 from tierwise.server.series import Granularity, time_series
-from tierwise.storage.records import CallRecord
+from tierwise.storage.records import CallRecord, CallStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -110,7 +110,7 @@ async def test_days_without_calls_are_listed_in_order_and_the_oldest_are_left_ou
 
 GROUP_SUMS = (
     *("calls", "tokens", "cost", "input_tokens", "output_tokens", "cached_calls", "failed_calls"),
-    *("unpriced_calls", "saved_usd"),
+    *("cancelled_calls", "unpriced_calls", "saved_usd"),
 )
 
 
@@ -292,6 +292,15 @@ async def test_the_table_has_a_bar_for_each_row_as_long_as_its_cost(installation
     assert lines["[bold]large"].count("█") == 12
     assert "$4.50" in lines["total"]
     assert "on fake/small" in ended.stdout.decode()
+
+
+async def test_the_report_tells_failed_calls_from_cancelled_ones(demo: Installation):
+    statuses = [CallStatus.FAILED, CallStatus.CANCELLED, CallStatus.CANCELLED]
+    await record(
+        demo, *(spent(str(n), "2026-03-28T12:00", status=status) for n, status in enumerate(statuses))
+    )
+    ended = await demo.run("usage", "--start", "2026-03-28", "--end", "2026-03-28")
+    assert "· 1 failed · 2 cancelled ·" in " ".join(ended.stdout.decode().split())
 
 
 @pytest.mark.parametrize(

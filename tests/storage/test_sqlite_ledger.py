@@ -53,7 +53,7 @@ async def three_days(store: Store) -> None:
         "UPDATE usage SET cost_nano_usd = cost_nano_usd + 1 WHERE span = {span} AND quarter = {quarter}",
         "UPDATE usage SET calls = calls - 1 WHERE span = {span} AND quarter = {quarter}",
         "DELETE FROM usage WHERE span = {span} AND quarter = {quarter}",
-        "INSERT INTO usage VALUES ({span}, {quarter}, 99, 1, 0, 0, 0, 0, 0, 0, 0)",
+        "INSERT INTO usage VALUES ({span}, {quarter}, 99, 1, 0, 0, 0, 0, 0, 0, 0, 0)",
     ],
 )
 async def test_sums_that_are_not_those_of_the_calls_are_found_and_made_anew(
