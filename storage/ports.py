@@ -6,14 +6,14 @@ every real time zone are, so that local days come out exact.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import MappingProxyType
 
 from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
-from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, UsageRow
+from tierwise.storage.records import Attribute, CachedAnswer, CallRecord, Filters, UsageRow
 
-NO_FILTERS: Mapping[Dimension, str] = MappingProxyType({})
+NO_FILTERS: Filters = MappingProxyType({})
 
 
 class AnswerCache(ABC):
@@ -78,13 +78,20 @@ class Ledger(ABC):
         *,
         start: int,
         end: int,
-        group_by: Sequence[Dimension] = (),
-        filters: Mapping[Dimension, str] = NO_FILTERS,
+        group_by: Sequence[Attribute] = (),
+        filters: Filters = NO_FILTERS,
     ) -> list[UsageRow]:
         """Sums over calls started in [start, end) that have every value in `filters`.
 
         Without `group_by` there is exactly one row (of zeros if nothing happened); else a row for
         each combination that occurs, most expensive first, then most calls.
+
+        Dimensions alone are summed up beforehand, and outlive the single calls. Where metadata is asked
+        about, the calls themselves are read, some thousands at a time, so that others get their turn.
+
+        Raises:
+            CallsPruned: metadata is asked about, and calls of that time were deleted.
+            TooManyGroups: metadata would give over 100,000 rows.
         """
 
     @abstractmethod
@@ -92,15 +99,21 @@ class Ledger(ABC):
         self,
         bounds: Sequence[int],
         *,
-        group_by: Sequence[Dimension] = (),
-        filters: Mapping[Dimension, str] = NO_FILTERS,
+        group_by: Sequence[Attribute] = (),
+        filters: Filters = NO_FILTERS,
     ) -> list[list[UsageRow]]:
-        """What `usage` says of each [bounds[i], bounds[i + 1]), in one reading; `bounds` ascend."""
+        """What `usage` says of each [bounds[i], bounds[i + 1]); `bounds` ascend.
+
+        It is one reading where `usage` needs only what was summed up beforehand.
+        """
 
     @abstractmethod
-    def export_calls(self, *, start: int, end: int, batch: int = 1000) -> AsyncIterator[list[CallRecord]]:
+    def export_calls(
+        self, *, start: int, end: int, filters: Filters = NO_FILTERS, batch: int = 1000
+    ) -> AsyncIterator[list[CallRecord]]:
         """The calls started in [start, end) with their attempts, oldest first, `batch` at a time.
 
+        With `filters`, those that have every value in them; provider and model are those that served.
         `features` are left out. Each batch is a reading of its own, so a slow consumer holds nobody
         up; calls recorded meanwhile are in it if they started later than those already given.
         """
