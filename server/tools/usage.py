@@ -11,12 +11,13 @@ from tierwise.routing.errors import InvalidRequest
 from tierwise.server import usage
 from tierwise.server.clock import MAX_DAYS, Period
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
-from tierwise.storage.records import Dimension
+from tierwise.storage.records import Attribute, Dimension, MetadataKey
 
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _EPOCH = date(1970, 1, 1)
 """No call is older, and no arithmetic on what is later leaves the calendar."""
 _DIMENSIONS = ", ".join(Dimension)
+_LONGEST_KEY = 200
 
 
 def _iso_date(value: Any) -> Any:
@@ -29,15 +30,41 @@ def _iso_date(value: Any) -> Any:
     return day
 
 
-def _dimensions(filters: dict[str, str]) -> dict[str, str]:
+def _attribute(name: str) -> Attribute:
+    """The attribute of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name in set(Dimension):
+        return Dimension(name)
+    prefix, dot, key = name.partition(".")
+    if prefix != "metadata" or not dot or len(key) > _LONGEST_KEY:
+        raise ValueError(f"{name[:80]!r} is none of {_DIMENSIONS} or metadata.KEY")
+    return MetadataKey(key)
+
+
+def _group_by(name: str) -> str:
+    if name != "day":
+        try:
+            _attribute(name)
+        except ValueError as error:
+            raise ValueError(f"must be day or an attribute: {error}") from None
+    return name
+
+
+def _filters(filters: dict[str, str]) -> dict[str, str]:
     for name in filters:
-        if name not in set(Dimension):
-            raise ValueError(f"has {name[:80]!r}, which is none of {_DIMENSIONS}")
+        try:
+            _attribute(name)
+        except ValueError as error:
+            raise ValueError(f"cannot be by that: {error}") from None
     return filters
 
 
 Day = Annotated[date, BeforeValidator(_iso_date)]
-Filters = Annotated[dict[str, str], AfterValidator(_dimensions)]
+GroupBy = Annotated[str, AfterValidator(_group_by)]
+Filters = Annotated[dict[str, str], AfterValidator(_filters)]
 
 
 class PeriodArguments(Arguments):
@@ -68,8 +95,8 @@ class PeriodArguments(Arguments):
 
 
 class SummaryArguments(PeriodArguments):
-    group_by: usage.GroupBy | None = Field(None, description="Lists `groups`")
-    filters: Filters = Field({}, description='Such as {"tier": "simple"}')
+    group_by: GroupBy | None = Field(None, description=f"Lists `groups`: {_DIMENSIONS}, day or metadata.KEY")
+    filters: Filters = Field({}, description='Such as {"tier": "simple", "metadata.team": "x"}')
 
     def query(self, time_zone: str | None) -> usage.UsageQuery:
         """What is asked for, in the user's days.
@@ -77,8 +104,10 @@ class SummaryArguments(PeriodArguments):
         Raises:
             InvalidRequest: see `period`.
         """
-        filters = {Dimension(name): value for name, value in self.filters.items()}
-        return usage.UsageQuery(self.period(time_zone), self.group_by, filters)
+        filters = {_attribute(name): value for name, value in self.filters.items()}
+        by = self.group_by
+        group_by = by if by is None or by == "day" else _attribute(by)
+        return usage.UsageQuery(self.period(time_zone), group_by, filters)
 
 
 class TodayArguments(Arguments):
