@@ -144,7 +144,7 @@ class MetadataKey:
 
     def __post_init__(self) -> None:
         if '"' in self.name:
-            raise ValueError("a metadata key with a quotation mark cannot be asked about")
+            raise ValueError("has a quotation mark, and no metadata key with one can be asked about")
 
 
 Attribute = Dimension | MetadataKey

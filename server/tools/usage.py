@@ -30,35 +30,29 @@ def _iso_date(value: Any) -> Any:
     return day
 
 
-def _attribute(name: str) -> Attribute:
+def _attribute(name: str, more: str = "") -> Attribute:
     """The attribute of that name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none; `more` are other names that the message should tell.
     """
     if name in set(Dimension):
         return Dimension(name)
-    prefix, dot, key = name.partition(".")
-    if prefix != "metadata" or not dot or len(key) > _LONGEST_KEY:
-        raise ValueError(f"{name[:80]!r} is none of {_DIMENSIONS} or metadata.KEY")
+    prefix, _, key = name.partition(".")
+    if prefix != "metadata" or not key or len(key) > _LONGEST_KEY:
+        raise ValueError(f"has {name[:80]!r}, which is none of {more}{_DIMENSIONS} or metadata.KEY")
     return MetadataKey(key)
 
 
 def _group_by(name: str) -> str:
     if name != "day":
-        try:
-            _attribute(name)
-        except ValueError as error:
-            raise ValueError(f"must be day or an attribute: {error}") from None
+        _attribute(name, "day, ")
     return name
 
 
 def _filters(filters: dict[str, str]) -> dict[str, str]:
     for name in filters:
-        try:
-            _attribute(name)
-        except ValueError as error:
-            raise ValueError(f"cannot be by that: {error}") from None
+        _attribute(name)
     return filters
 
 
@@ -95,8 +89,8 @@ class PeriodArguments(Arguments):
 
 
 class SummaryArguments(PeriodArguments):
-    group_by: GroupBy | None = Field(None, description=f"Lists `groups`: {_DIMENSIONS}, day or metadata.KEY")
-    filters: Filters = Field({}, description='Such as {"tier": "simple", "metadata.team": "x"}')
+    group_by: GroupBy | None = Field(None, description=f"{_DIMENSIONS}, day or metadata.KEY")
+    filters: Filters = Field({}, description='By the same, such as {"tier": "simple"}')
 
     def query(self, time_zone: str | None) -> usage.UsageQuery:
         """What is asked for, in the user's days.

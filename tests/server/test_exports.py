@@ -101,6 +101,19 @@ async def test_sums_are_exported_by_any_dimension(filled: Installation):
     assert [(row["key"], row["cost"]) for row in by_model] == [("large", 1.5), ("small", 7e-9)]
 
 
+async def test_filters_export_only_the_calls_that_have_every_value(filled: Installation):
+    assert [
+        row["call_id"] for row in table(out(await filled.run("export", *WHEN, "--filter", "tenant=")))
+    ] == [
+        "b",
+        "c",
+    ]
+    metadata = ("--filter", "metadata.ünï=✓", "--filter", "model=small")
+    assert [row["call_id"] for row in table(out(await filled.run("export", *WHEN, *metadata)))] == ["a"]
+    by_tier = table(out(await filled.run("export", *WHEN, *metadata, "--aggregate", "metadata.ünï")))
+    assert [(row["key"], row["calls"]) for row in by_tier] == [("✓", "1")]
+
+
 async def test_a_file_is_replaced_whole_and_only_its_owner_reads_it(filled: Installation, tmp_path: Path):
     target = tmp_path / "calls.csv"
     target.write_text("before")
@@ -126,6 +139,8 @@ async def test_an_export_that_fails_leaves_the_old_file_and_no_other(filled: Ins
         (["-o", "no/such/folder/calls.csv"], 1, "Cannot write no/such/folder/calls.csv: No such file"),
         (["--format", "parquet"], 2, "Parquet is no text: name a file with -o."),
         (["--format", "xlsx"], 2, "'xlsx' is not one of"),
+        (["--filter", "colour=red"], 2, "`filters` has 'colour', which is none of provider, model, "),
+        (["--aggregate", "colour"], 2, "`group_by` has 'colour', which is none of day, "),
         (["--days", "0"], 2, "0 is not in the range"),
         (["--days", "1000000000"], 2, "is not in the range"),
         (["--start", "2026-03-02", "--end", "2026-03-01"], 2, "`start` 2026-03-02 comes after the last day"),
