@@ -123,7 +123,7 @@ def reprice(invocation: "Invocation", since: str, dry_run: bool) -> None:
 @click.option("--keep-days", type=click.IntRange(1, 3660), required=True, help="Days of calls to keep.")
 @click.pass_obj
 def prune(invocation: "Invocation", keep_days: int) -> None:
-    """Delete the calls of older days; their sums stay."""
+    """Delete the calls of older days, and give their room back to the disk; their sums stay."""
     from tierwise.server.commands.upkeep import run_prune
 
     settings, _ = invocation.load()

@@ -130,7 +130,10 @@ class Ledger(ABC):
 
     @abstractmethod
     async def prune(self, *, before: int) -> int:
-        """Delete the calls of all UTC days that end by `before`; the sums stay. Says how many calls."""
+        """Delete the calls of all UTC days that end by `before`; the sums stay. Says how many calls.
+
+        Room that this leaves goes back to the disk, but for some that the calls to come will need.
+        """
 
     @abstractmethod
     async def check(self) -> list[str]:
