@@ -154,8 +154,9 @@ class Budgets(ABC):
     async def set_budget(self, budget: Budget, *, period_start: int) -> None:
         """Add `budget`, or put it in place of the one of that name.
 
-        If it is new, or its scope or period is, its account for the period that began at
-        `period_start` opens with what the ledger says was spent in its scope since then.
+        If it is new, or its scope or period is, its accounts begin anew. Whatever account is not there
+        yet for the period that began at `period_start`, here or in `reserve`, opens with what the ledger
+        says was spent in its scope since then.
         """
 
     @abstractmethod
@@ -178,7 +179,8 @@ class Budgets(ABC):
 
     @abstractmethod
     async def budget_spent(self, name: str, period_start: int, *, now: int) -> BudgetAccount:
-        """What is spent and, at `now`, reserved in that period; zeros if nothing is known of it."""
+        """What is spent and, at `now`, reserved in that period, which is under way; zeros if there is no
+        such budget."""
 
 
 class Outcomes(ABC):

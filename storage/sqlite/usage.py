@@ -13,7 +13,7 @@ _QUARTER_MS = 15 * 60 * 1000
 """Every real time zone is off UTC by a multiple of it, so days in any of them are sums of these."""
 _SPANS = (96, 4, 1)
 """Of the rows of the roll-up, in quarter-hours: what `spans` holds."""
-_END_OF_TIME = 2**60
+END_OF_TIME = 2**60
 
 _Piece = tuple[int, int, int]
 """Rows of one span, from one quarter to before another."""
@@ -36,7 +36,7 @@ async def read_rollup(
 
 def cost_since(connection: sqlite3.Connection, start: int, filters: Mapping[Dimension, str]) -> int:
     """What the calls started from `start` on that have every value in `filters` cost, in nano-USD."""
-    found = connection.execute(*_query((start, _END_OF_TIME), (), filters)).fetchone()
+    found = connection.execute(*_query((start, END_OF_TIME), (), filters)).fetchone()
     return found[1 + SUMS.index("cost_nano_usd")] if found else 0
 
 
