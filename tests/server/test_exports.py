@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -181,7 +182,7 @@ async def test_parquet_without_its_library_names_the_extra(filled: Installation,
 
 
 async def test_parquet_holds_the_calls_with_their_types(filled: Installation, tmp_path: Path):
-    parquet: Any = pytest.importorskip("pyarrow.parquet")
+    parquet: Any = import_module("pyarrow.parquet")  # its types are not known
     target = tmp_path / "calls.parquet"
     assert out(await filled.run("export", *WHEN, "--format", "parquet", "-o", str(target))) == ""
     rows = parquet.read_table(target).to_pylist()
@@ -228,6 +229,15 @@ async def test_a_long_export_is_a_link_to_a_file_in_the_data_folder(demo: Instal
     assert link["file"] == path.as_uri()
     assert path.stat().st_size == link["bytes"] > 500_000
     assert len(json.loads(path.read_text())) == 1500
+
+
+async def test_parquet_is_a_link_however_short_it_is(demo: Installation):
+    parquet: Any = import_module("pyarrow.parquet")
+    await recent(demo, 2)
+    link: Json = json.loads((await resource(demo, "usage://export/parquet/2")).text)
+    assert (link["calls"], link["note"]) == (2, "Parquet is no text, so it is in a file.")
+    [path] = (demo.data / "exports").iterdir()
+    assert len(parquet.read_table(path).to_pylist()) == 2
 
 
 async def test_an_unknown_format_is_refused_with_the_known_ones(demo: Installation):
