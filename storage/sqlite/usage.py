@@ -58,7 +58,7 @@ def _query(
             SELECT interval, labels, {sums}
             FROM pieces CROSS JOIN usage
                 ON usage.span = pieces.span AND usage.quarter >= first AND usage.quarter < last
-            WHERE labels IN (SELECT id FROM labels WHERE {wanted})
+            {f"WHERE labels IN (SELECT id FROM labels WHERE {wanted})" if filters else ""}
             GROUP BY interval, labels
         )
         SELECT {", ".join(["interval", *keys])}, {sums}

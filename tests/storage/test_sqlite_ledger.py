@@ -185,10 +185,10 @@ async def test_metadata_is_summed_up_over_more_calls_than_are_read_at_once(path:
     halves = """'{"half":"' || (n % 2) || '"}'"""
     async with open_store(path, max_cache_bytes=0) as store:
         await store.record(call("a", attempt()))
-        add_calls(path, 30_000, started_at=NOON, metadata=halves)
-        add_calls(path, 25_000, "later", started_at=f"{NOON} + n", metadata=halves)
+        add_calls(path, 60_000, started_at=NOON, metadata=halves)
+        add_calls(path, 52_000, "later", started_at=f"{NOON} + n", metadata=halves)
         rows = await store.usage(start=NOON, end=NOON + HOUR, group_by=[MetadataKey("half")])
-        assert {row.key: row.calls for row in rows} == {("0",): 27_500, ("1",): 27_500, ("",): 1}
+        assert {row.key: row.calls for row in rows} == {("0",): 56_000, ("1",): 56_000, ("",): 1}
 
 
 async def test_sums_by_a_key_with_more_values_than_anyone_reads_are_refused(path: Path) -> None:
