@@ -1,20 +1,23 @@
 """Keeps the records of calls that the store cannot take now, until it can: a call's cost must survive.
 
 Each waits in a file of its own, so that processes that share the folder need no agreement: whoever
-writes one down twice changes nothing, since the store knows the `call_id`. Where not even a file can be
-written, the record waits in memory.
+writes one down twice changes nothing, since the store knows the `call_id`. On a full disk there is room
+for some hundred files, which is taken as long as there is plenty. Where not even that helps, the record
+waits in memory.
 """
 
 import json
 import logging
 import os
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from anyio import Lock, to_thread
 
+from tierwise.storage.ballast import Ballast
 from tierwise.storage.budgets import Crossing
 from tierwise.storage.errors import StorageError
 from tierwise.storage.ports import Ledger
@@ -23,6 +26,7 @@ from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
 _log = logging.getLogger(__name__)
 
 _MOST_IN_MEMORY = 10_000
+_BALLAST = "ballast"
 
 
 class Spool:
@@ -64,26 +68,46 @@ class Spool:
                 crossed += (await ledger.record(call)).crossed
                 self._memory.pop(call_id, None)
             self.waiting = False
+            await to_thread.run_sync(self._prepare)
         return tuple(crossed)
+
+    def _prepare(self) -> None:
+        if self._folder is not None:
+            with suppress(OSError):
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                Ballast(self._folder / _BALLAST).take()
 
     def _write(self, call: CallRecord) -> None:
         if self._folder is None:
             raise OSError("there is no folder for it")
         self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._folder / f"{call.call_id}.json"
-        part = path.with_suffix(".part")
         text = json.dumps(asdict(call) | {"features": None})
+        try:
+            _write_whole(path, text)
+        except OSError as error:
+            if not Ballast(self._folder / _BALLAST).let_go(error):
+                raise
+            _write_whole(path, text)
+
+    def _paths(self) -> list[Path]:
+        if self._folder is None or not self._folder.is_dir():
+            return []
+        return sorted(self._folder.glob("*.json"))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-
-    def _paths(self) -> list[Path]:
-        if self._folder is None or not self._folder.is_dir():
-            return []
-        return sorted(self._folder.glob("*.json"))
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path) -> CallRecord | None:

@@ -43,7 +43,7 @@ async def test_a_spooled_call_is_written_down_as_it_was_by_a_later_process(
     assert later.waiting
     await later.replay(store)
     assert await ledger(store) == list(CALLS)
-    assert list(folder.iterdir()) == []
+    assert list(folder.glob("*.json")) == []
     assert not later.waiting
 
 
@@ -72,6 +72,39 @@ async def test_where_no_file_can_be_written_calls_wait_in_memory(store: Store, f
         await spool.keep(CALLS[0])
         assert spool.waiting
         await spool.replay(store)
+    assert await ledger(store) == [CALLS[0]]
+
+
+FULL = Path("/dev/full")
+"""Takes what is written to it for a full disk does."""
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+async def test_on_a_full_disk_there_is_room_for_calls_that_was_taken_before(
+    store: Store, folder: Path
+) -> None:
+    spool = Spool(folder)
+    await spool.replay(store)
+    [ballast] = folder.iterdir()
+    assert ballast.stat().st_size == 2**20
+    (folder / "one.part").symlink_to(FULL)
+    await spool.keep(CALLS[0])
+    assert [path.name for path in folder.iterdir()] == ["one.json"]
+    await Spool(folder).replay(store)
+    assert await ledger(store) == [CALLS[0]]
+    assert list(folder.iterdir()) == [ballast]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+async def test_on_a_disk_that_is_full_to_the_last_byte_calls_wait_in_memory(
+    store: Store, folder: Path
+) -> None:
+    folder.mkdir()
+    (folder / "one.part").symlink_to(FULL)
+    spool = Spool(folder)
+    await spool.keep(CALLS[0])
+    assert list(folder.iterdir()) == []
+    await spool.replay(store)
     assert await ledger(store) == [CALLS[0]]
 
 
