@@ -4,14 +4,15 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 
 from tierwise.routing import pricing
 from tierwise.routing.abilities import dropped
+from tierwise.routing.health import Turn
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.prompt_caching import saving
@@ -58,6 +59,11 @@ class Receipt:
     """Parameters that the model could not take, and was not sent."""
     warning: str | None = None
     """Set when the answer is good but could not be written to the ledger."""
+
+    @property
+    def cached_as(self) -> bool | Literal["semantic"]:
+        """`cached`, or how the answer came out of the cache if it was given to another prompt."""
+        return self.cached if self.similarity is None else "semantic"
 
 
 class Call:
@@ -119,10 +125,19 @@ class Flight:
     """What identical calls join by; None if none may."""
     journal: Journal
     tab: Tab
+    turn: Turn | None = None
+    """What it has taken where models take turns."""
     calls: list[Call] = field(default_factory=list[Call])
     left: list[Call] = field(default_factory=list[Call])
     """Calls that were given up while others still waited."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def settled(self, plan: Plan) -> Plan:
+        """The plan of a call that joins: whose turn it is has been settled by the first one."""
+        if not plan.changing or not self.calls:
+            return plan
+        first = self.calls[0].plan
+        return replace(plan, candidates=first.candidates, peers=first.peers, reason=first.reason)
 
     def leave(self, call: Call) -> None:
         if call not in self.calls:
@@ -151,6 +166,8 @@ def flight_key(plan: Plan) -> FlightKey:
     """Equal for calls that send the same to the same models in the same order on the same budgets, and
     so may share."""
     candidates = tuple((it.model.provider, it.model.name, it.max_tokens, it.tier) for it in plan.candidates)
+    if plan.changing:  # whichever of them has its turn
+        candidates = tuple(sorted(candidates))
     request = plan.request
     return request.payload, candidates, plan.budgets, request.max_cost_usd
 
@@ -260,6 +277,8 @@ def _why(plan: Plan, served: Served) -> str:
     if served.downgraded is not None:
         cheapest = f"{served.candidate.model.id} served, the cheapest that can"
         return f"{plan.reason}; but {served.downgraded}, so {cheapest}"
+    if served.from_cache and served.candidate in plan.peers:
+        return f"{plan.reason}; but {served.candidate.model.id} has answered this before"
     if served.escalated is not None and served.candidate != plan.first:
         return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:
@@ -277,6 +296,8 @@ def _saved(plan: Plan, served: Served, attempts: Sequence[AttemptRecord]) -> int
     """What the complex tier's first model would have cost for the same tokens, less what was paid."""
     paid = [attempt.cost_nano_usd for attempt in attempts]
     if plan.baseline is None or plan.baseline.price is None or None in paid:
-        return served.from_cache.cost_nano_usd if served.from_cache else None
-    alone = pricing.cost(served.completion.usage, plan.baseline.price)
+        return served.cost if served.from_cache else None
+    alone = served.cost
+    if alone is None or served.candidate.model != plan.baseline:
+        alone = pricing.cost(served.completion.usage, plan.baseline.price, time.time_ns() // 1_000_000)
     return alone - sum(cost or 0 for cost in paid)

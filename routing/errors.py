@@ -15,6 +15,7 @@ TierwiseError
     ├── UpstreamTimeout       no answer in time: back off, retry
     ├── ServerFailed          5xx, overloaded: back off, retry
     ├── BadResponse           an answer that is not one: back off, retry
+    ├── BreakerOpen           not even tried, after its failures of late: next candidate
     ├── ContextWindowExceeded next candidate with a larger window
     ├── AuthenticationFailed  401, 403: next candidate
     ├── ModelNotFound         404, retired model: next candidate
@@ -23,7 +24,12 @@ TierwiseError
     └── RequestRejected       400, 422: ends the call at once
 """
 
+from typing import TYPE_CHECKING
+
 from tierwise.storage.errors import TierwiseError
+
+if TYPE_CHECKING:
+    from tierwise.storage.records import Usage
 
 
 class InvalidRequest(TierwiseError):
@@ -66,7 +72,8 @@ class UpstreamError(TierwiseError):
 
     `code` is the stable name that goes into the ledger's `outcome`; `retryable` says whether the
     same candidate is worth another try after a pause; `retry_after` is what the provider asked
-    for, in seconds.
+    for, in seconds. `usage` and `reported_cost` (nano-USD) are what the provider says that it charges
+    for all the same.
     """
 
     code = "upstream_error"
@@ -75,6 +82,8 @@ class UpstreamError(TierwiseError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.usage: Usage | None = None
+        self.reported_cost: int | None = None
 
 
 class RateLimited(UpstreamError):
@@ -99,6 +108,12 @@ class ServerFailed(UpstreamError):
 class BadResponse(UpstreamError):
     code = "bad_response"
     retryable = True
+
+
+class BreakerOpen(UpstreamError):
+    """The model is left alone for `retry_after` seconds; nothing was sent."""
+
+    code = "breaker_open"
 
 
 class ContextWindowExceeded(UpstreamError):

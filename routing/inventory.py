@@ -35,7 +35,7 @@ class Inventory:
     routing: RoutingSettings
     pricing: Mapping[str, ModelPrice]
     local: LocalSettings
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     _catalog: Catalog | None = None
     _stale_at: float = float("inf")
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
@@ -51,6 +51,10 @@ class Inventory:
         async with self._lock:
             if self._catalog is None or time.monotonic() >= self._stale_at:
                 self._catalog = await self._build()
+        return self._catalog
+
+    def known(self) -> Catalog | None:
+        """The catalogue as it was last, without looking anything up; None if nobody has asked yet."""
         return self._catalog
 
     async def _build(self) -> Catalog:

@@ -5,6 +5,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from tierwise.storage.files import NO_TRICKS
+
 _BYTES = 2**20
 """For some 250 small files: most file systems give each at least 4 KiB."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
@@ -17,17 +19,12 @@ class Ballast:
         self._path = path
 
     def take(self) -> None:
-        """Take the room, if it is not taken and there is some."""
-        try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError:  # most often because it is there
-            return
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(os.urandom(_BYTES))  # some file systems give zeros no room
-        except OSError:
-            with suppress(OSError):
-                self._path.unlink(missing_ok=True)
+        """Take what room is not taken yet, or as much of it as there is."""
+        with suppress(OSError):
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_TRICKS, 0o600)
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                while missing := max(0, _BYTES - os.fstat(descriptor).st_size):
+                    file.write(os.urandom(missing))  # some file systems give zeros no room
 
     def let_go(self, error: OSError) -> bool:
         """Give the room back if `error` says that there is no other; whether there is some now."""

@@ -9,17 +9,20 @@ waits in memory.
 import json
 import logging
 import os
+import stat
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from anyio import Lock, to_thread
 
 from tierwise.storage.ballast import Ballast
 from tierwise.storage.budgets import Crossing
 from tierwise.storage.errors import StorageError
+from tierwise.storage.files import NO_TRICKS
 from tierwise.storage.ports import Ledger
 from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
 
@@ -81,14 +84,16 @@ class Spool:
         if self._folder is None:
             raise OSError("there is no folder for it")
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._folder / f"{call.call_id}.json"
+        path = self._folder / f"{quote(call.call_id, safe='', errors='replace')}.json"
         text = json.dumps(asdict(call) | {"features": None})
         try:
             _write_whole(path, text)
         except OSError as error:
-            if not Ballast(self._folder / _BALLAST).let_go(error):
+            ballast = Ballast(self._folder / _BALLAST)
+            if not ballast.let_go(error):
                 raise
             _write_whole(path, text)
+            ballast.take()  # what is left, before the database does
 
     def _paths(self) -> list[Path]:
         if self._folder is None or not self._folder.is_dir():
@@ -99,7 +104,7 @@ class Spool:
 def _write_whole(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_TRICKS, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
             file.flush()
@@ -112,7 +117,7 @@ def _write_whole(path: Path, text: str) -> None:
 
 def _read(path: Path) -> CallRecord | None:
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(_text(path))
         values["attempts"] = tuple(AttemptRecord(**attempt) for attempt in values["attempts"])
         values["status"] = CallStatus(values["status"])
         return CallRecord(**values)
@@ -121,6 +126,15 @@ def _read(path: Path) -> CallRecord | None:
     except (OSError, ValueError, TypeError, KeyError) as error:
         _log.error("The spooled call %s cannot be read and is left where it is: %s", path, error)
         return None
+
+
+def _text(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | NO_TRICKS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("it is no file")
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        return file.read()
 
 
 def _remove(path: Path) -> None:

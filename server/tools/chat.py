@@ -10,8 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_va
 from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
-from tierwise.routing.request import ChatRequest, ReasoningEffort, Tier, ToolCall
-from tierwise.routing.settings import Strategy
+from tierwise.routing.request import ChatRequest, ReasoningEffort, Strategy, Tier, ToolCall
 from tierwise.server.settings import UsageSettings
 from tierwise.server.tools.base import Answer, Arguments, Text, Tool, ToolContext
 from tierwise.server.tools.conversation import (
@@ -250,7 +249,7 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         cost_usd=None if receipt.cost is None else usd(receipt.cost),
         saved_usd=None if receipt.saved is None else usd(receipt.saved),
         latency_ms=round(receipt.latency_ms, 1),
-        cached=receipt.cached if receipt.similarity is None else "semantic",
+        cached=receipt.cached_as,
         finish_reason=receipt.finish_reason,
         **{name: value for name, value in optional.items() if value is not None},
     )

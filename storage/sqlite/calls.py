@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterable
 from itertools import groupby
 from typing import Any
 
-from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus, Filters
+from tierwise.storage.records import AttemptRecord, AttemptSample, CallRecord, CallStatus, Filters
 from tierwise.storage.sqlite.database import Database, Row
 from tierwise.storage.sqlite.filters import condition
 
@@ -18,7 +18,7 @@ _TRIED = ("provider", "model")
 _ATTEMPT = (
     *("outcome", "error", "started_at", "latency_us", "input_tokens", "output_tokens", "cache_read_tokens"),
     *("cache_write_tokens", "reasoning_tokens", "estimated", "cost_nano_usd", "old_cost_nano_usd"),
-    "cost_note",
+    *("cost_note", "cost_reported", "billed"),
 )
 _COLUMNS = [
     "page.id",
@@ -42,12 +42,30 @@ _PAGE = f"""
     LEFT JOIN labels AS tried ON tried.id = attempts.labels
     ORDER BY page.started_at, page.id, ordinal
 """  # noqa: S608  our own names
+_RECENT = """
+    SELECT provider, model, outcome, attempts.started_at, latency_us, output_tokens, EXISTS (
+        SELECT 1 FROM attempts AS next
+        WHERE next.call = attempts.call AND next.ordinal = attempts.ordinal + 1
+            AND next.labels <> attempts.labels
+    )
+    FROM (SELECT id FROM calls WHERE started_at >= ? ORDER BY started_at DESC, id DESC LIMIT ?) AS page
+    CROSS JOIN attempts ON attempts.call = page.id
+    CROSS JOIN labels ON labels.id = attempts.labels
+    ORDER BY attempts.started_at DESC, attempts.call DESC, ordinal DESC
+"""
+_SAMPLE = ("provider", "model", "outcome", "started_at", "latency_us", "output_tokens", "left")
 _SCORES = "SELECT complexity_score FROM calls WHERE complexity_score IS NOT NULL ORDER BY id DESC LIMIT ?"
 
 
 async def read_scores(database: Database, limit: int) -> list[float]:
     """See `Ledger.recent_scores`."""
     return [score for (score,) in await database.fetch(_SCORES, (limit,))]
+
+
+async def read_samples(database: Database, since: int, limit: int) -> list[AttemptSample]:
+    """See `Ledger.recent_attempts`."""
+    found = [_values(_SAMPLE, row) for row in await database.fetch(_RECENT, (since, limit))]
+    return [AttemptSample(left=bool(values.pop("left")), **values) for values in found]
 
 
 async def read_calls(
@@ -76,7 +94,9 @@ def _call(rows: list[Row]) -> CallRecord:
 def _attempt(row: Row) -> AttemptRecord:
     values = _values((*_TRIED, *_ATTEMPT), row)
     values["estimated"] = bool(values["estimated"])
-    return AttemptRecord(**values)
+    values["cost_reported"] = bool(values["cost_reported"])
+    billed = json.loads(values.pop("billed") or "{}")
+    return AttemptRecord(**values, **billed)
 
 
 def _values(names: Iterable[str], row: Row) -> dict[str, Any]:

@@ -66,14 +66,14 @@ _ATTEMPTS = f"""
     INSERT INTO attempts
     SELECT id, 0, labels + CASE (labels - 1) / {_OF_A_MODEL} % 2 WHEN 0 THEN 1 ELSE -1 END * {_OF_A_MODEL},
         'rate_limited', 'too many requests', started_at + 1, 90000, 0, 0, 0, 0, 0, 0, 0,
-        NULL, NULL
+        NULL, NULL, 0, NULL
     FROM calls WHERE id BETWEEN :first AND :last AND NOT cached AND {_SECOND_TRY}
     UNION ALL
     SELECT id, {_SECOND_TRY}, labels, CASE status WHEN 'failed' THEN 'rate_limited' ELSE status END,
         CASE status WHEN 'failed' THEN 'too many requests' END, started_at + 2, latency_us - 2000,
         100 + id * 7919 % 4000, 20 + id * 104729 % 900, 0, 0, 0, 0,
         CASE WHEN id % 100 THEN 100000 + id * 7919 % 40000000 END, NULL,
-        CASE WHEN id % 100 = 0 THEN 'no price is known' END
+        CASE WHEN id % 100 = 0 THEN 'no price is known' END, 0, NULL
     FROM calls WHERE id BETWEEN :first AND :last AND NOT cached
 """  # noqa: S608
 

@@ -1,7 +1,10 @@
 """Calls that the store cannot take at once are written down later."""
 
 import os
+import sys
 from pathlib import Path
+from shutil import which
+from subprocess import CompletedProcess, run
 
 import pytest
 
@@ -75,37 +78,30 @@ async def test_where_no_file_can_be_written_calls_wait_in_memory(store: Store, f
     assert await ledger(store) == [CALLS[0]]
 
 
-FULL = Path("/dev/full")
-"""Takes what is written to it for a full disk does."""
+DISK = ("unshare", "--map-root-user", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=3M tmpfs "$0"; ')
+"""A small disk of one's own, for the shell commands that are added to the last word."""
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
-async def test_on_a_full_disk_there_is_room_for_calls_that_was_taken_before(
-    store: Store, folder: Path
-) -> None:
-    spool = Spool(folder)
-    await spool.replay(store)
-    [ballast] = folder.iterdir()
-    assert ballast.stat().st_size == 2**20
-    (folder / "one.part").symlink_to(FULL)
-    await spool.keep(CALLS[0])
-    assert [path.name for path in folder.iterdir()] == ["one.json"]
-    await Spool(folder).replay(store)
-    assert await ledger(store) == [CALLS[0]]
-    assert list(folder.iterdir()) == [ballast]
+def on_a_small_disk(folder: Path, commands: str) -> CompletedProcess[str]:
+    """Run shell commands, in which `$0` is a disk of 3 MB and `$1` the Python that runs this."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [*DISK[:-1], DISK[-1] + commands, str(folder), sys.executable]
+    return run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
-async def test_on_a_disk_that_is_full_to_the_last_byte_calls_wait_in_memory(
-    store: Store, folder: Path
-) -> None:
-    folder.mkdir()
-    (folder / "one.part").symlink_to(FULL)
-    spool = Spool(folder)
-    await spool.keep(CALLS[0])
-    assert list(folder.iterdir()) == []
-    await spool.replay(store)
-    assert await ledger(store) == [CALLS[0]]
+@pytest.mark.skipif(
+    which("unshare") is None or on_a_small_disk(Path("/tmp"), "true").returncode != 0,  # noqa: S108  not written to
+    reason="needs the right to mount a disk of its own",
+)
+def test_calls_that_a_full_disk_turns_away_outlive_the_process(tmp_path: Path) -> None:
+    worker = '"$1" -m tests.storage.full_disk_worker "$0"'
+    ended = on_a_small_disk(
+        tmp_path, f'{worker} fill; ls "$0"/calls.spool/*.json; rm "$0/filler"; {worker} after'
+    )
+    assert ended.returncode == 0, ended.stderr
+    made, *spooled, known = ended.stdout.split()
+    assert len(spooled) == 20
+    assert known == made
 
 
 class Full(SQLiteStore):
