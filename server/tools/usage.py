@@ -65,7 +65,7 @@ class PeriodArguments(Arguments):
     """Which local days are meant: the last ones, or those from `start` to `end`."""
 
     days: int = Field(30, ge=1, le=MAX_DAYS, description="Days up to `end`")
-    start: Day | None = Field(None, description="First day, instead of `days`")
+    start: Day | None = Field(None, description="First day, not `days`")
     end: Day | None = Field(None, description="Default: today")
 
     def period(self, time_zone: str | None) -> Period:
@@ -90,7 +90,7 @@ class PeriodArguments(Arguments):
 
 class SummaryArguments(PeriodArguments):
     group_by: GroupBy | None = Field(None, description=f"{_DIMENSIONS}, day or metadata.KEY")
-    filters: Filters = Field({}, description='By the same, such as {"tier": "simple"}')
+    filters: Filters = Field({}, description='By these: {"tier": "simple"}')
 
     def query(self, time_zone: str | None) -> usage.UsageQuery:
         """What is asked for, in the user's days.
@@ -121,7 +121,7 @@ async def today_usage(context: ToolContext, arguments: TodayArguments) -> Answer
 USAGE_SUMMARY = Tool(
     name="usage_summary",
     title="Usage over days",
-    description="Calls, tokens, cost in USD and savings over days, by model and provider.",
+    description="Calls, tokens, USD and savings over days, by model and provider.",
     arguments=SummaryArguments,
     result=usage.UsageSummary,
     annotations=_READS,
@@ -131,7 +131,7 @@ USAGE_SUMMARY = Tool(
 TODAY_USAGE = Tool(
     name="today_usage",
     title="Usage today",
-    description="Calls, tokens and cost in USD since local midnight.",
+    description="Calls, tokens and USD since local midnight.",
     arguments=TodayArguments,
     result=usage.TodayUsage,
     annotations=_READS,
