@@ -1,4 +1,4 @@
-"""Ledgers of made-up calls, filled by a few statements: what `record` would write, a fortieth of its time.
+"""Ledgers of made-up calls, filled by a few statements: what `record` would write, in a tenth of its time.
 
 The calls are spread evenly over `DAYS`, so that the last 30 are a tenth of them. What they are like is a
 function of their number alone. `same_as_recorded` proves on a small ledger that nothing tells it from one
