@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import NamedTuple
 
@@ -107,7 +108,7 @@ class Attempts:
         await provider.ready()
         run.keep_cap(candidate, sent, under_way)
         ticket = _ticket(run, candidate)
-        async with self._queue.slot(ticket, self._may_wait(run, ticket, patience)) as slot:
+        async with self._queue.slot(ticket, partial(self._may_wait, run, ticket, patience)) as slot:
             if slot is None:
                 raise PutOff
             async with run.admit(candidate, sent):
@@ -120,7 +121,7 @@ class Attempts:
                     signs=signs,
                     writer=writer,
                     record=Recorder(run.journal, candidate, sent, writer),
-                    latencies=self.latencies,
+                    latencies=self.latencies if self._settings.reliability.hedging.enabled else None,
                     model=candidate.model,
                     keep=self._keeps(run.plan.request),
                 )
@@ -129,8 +130,6 @@ class Attempts:
 
     def _may_wait(self, run: Run, ticket: Ticket, patience: Callable[[], float]) -> float:
         """Seconds for which the turn may be waited for."""
-        if self._queue.ready_in(ticket) == 0:
-            return inf
         within, delay = patience(), self._queue.rate_delay(ticket)
         if delay > within:
             raise PutOff
@@ -175,7 +174,8 @@ class _Attempt:
     signs: Signs
     writer: Writer
     record: Recorder
-    latencies: Latencies
+    latencies: Latencies | None
+    """Where to note how long it takes; None if nobody asks."""
     model: Model
     keep: bool
     """The next attempt goes on from what this one has brought, should it break off."""
@@ -229,8 +229,9 @@ class _Attempt:
         self.slot.ended(usage.total_tokens, rate)
 
     def _note_latency(self) -> None:
-        seconds = (self.wrote_at or time.monotonic()) - self.sent_at
-        self.latencies.note(self.model, streamed=self.streamed, seconds=seconds)
+        if self.latencies:
+            seconds = (self.wrote_at or time.monotonic()) - self.sent_at
+            self.latencies.note(self.model, streamed=self.streamed, seconds=seconds)
 
 
 def _ticket(run: Run, candidate: Candidate) -> Ticket:

@@ -133,8 +133,8 @@ class Flight:
     calls: list[Call] = field(default_factory=list[Call])
     left: list[Call] = field(default_factory=list[Call])
     """Calls that were given up while others still waited."""
-    joined: int = 0
-    """Calls that have come after the first."""
+    joined: list[str] = field(default_factory=list[str])
+    """The tenants of the calls that have come after the first."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def leave(self, call: Call) -> None:
@@ -280,8 +280,8 @@ def _why(plan: Plan, served: Served) -> str:
         return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:
         return plan.reason
-    why = "it would have had to wait for its turn" if served.untried else "that failed"
-    return f"{plan.reason}; {why}, so {served.candidate.model.id} served ({served.candidate.reason})"
+    candidate = served.candidate
+    return f"{plan.reason}; {served.instead}, so {candidate.model.id} served ({candidate.reason})"
 
 
 def _cost_note(record: CallRecord) -> str | None:

@@ -231,8 +231,8 @@ class Engine:
             self._in_flight.add(flight)
             self._tasks.start_soon(self._fly, flight)
         else:
-            flight.joined += 1
-            self.queue.join()
+            flight.joined.append(request.tenant)
+            self.queue.join(request.tenant)
         call = Call(decided, flight)
         flight.calls.append(call)
         if key:
@@ -301,7 +301,8 @@ class Engine:
             with anyio.CancelScope(shield=True):
                 await self._land(flight, outcome)
             self._in_flight.discard(flight)
-            self.queue.leave(flight.joined)
+            for tenant in flight.joined:
+                self.queue.leave(tenant)
 
     async def _land(self, flight: Flight, outcome: Served | TierwiseError | None) -> None:
         """Write each call of the flight down, and hand out what it gave. The first call pays."""

@@ -126,6 +126,8 @@ class RateLimits:
 
     def _of(self, model: Model, now: float) -> Iterator[_Allowance]:
         """All that bound `model`."""
+        if not self._configured and not self._told:
+            return
         for name in {model.provider, f"{model.provider}/{model.name}", model.id}:
             if allowance := self._configured.get(name):
                 yield allowance

@@ -100,6 +100,12 @@ class Bench:
     async def ask(self, *, watched: bool = False, **request: Any) -> Receipt:
         return await answer_of(await self.start(watched=watched, **request))
 
+    async def queued(self, count: int) -> None:
+        """Wait until so many requests wait for their turn."""
+        with anyio.fail_after(PATIENCE):
+            while self.engine.queue.waiting < count:
+                await anyio.sleep(0.005)
+
     async def failure(self, *, watched: bool = False, **request: Any) -> TierwiseError:
         with pytest.raises(TierwiseError) as caught:
             await self.ask(watched=watched, **request)

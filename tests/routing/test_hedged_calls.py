@@ -44,6 +44,7 @@ async def test_the_next_model_answers_first_and_the_slow_one_is_closed_and_charg
     assert slow.cost_nano_usd == slow.input_tokens * 10_000 > 0
     assert receipt.cost == (slow.cost_nano_usd or 0) + (fast.cost_nano_usd or 0)
     assert (record.model, record.status) == ("fake/peer", "ok")
+    assert "; it was slow, so fake/peer served" in receipt.reason
 
 
 async def test_the_slow_one_may_still_win(fake: FakeProvider, store: Store) -> None:

@@ -33,22 +33,6 @@ NO_SECOND_TRY = {
 RETRIED = {"server_failed": status(500), "bad_response": garbage(), "connection_failed": refuse()}
 
 
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The router's pauses between two tries, in seconds, made without chance."""
-    seen: list[float] = []
-    sleep = anyio.sleep
-
-    async def noted(delay: float) -> None:
-        if delay < 60:  # the engine's own timer is longer
-            seen.append(delay)
-        await sleep(delay)
-
-    monkeypatch.setattr("tierwise.routing.router.anyio.sleep", noted)
-    monkeypatch.setattr("tierwise.routing.router.random.random", lambda: 0.0)
-    return seen
-
-
 @pytest.mark.parametrize("outcome", NO_SECOND_TRY)
 async def test_a_failure_that_another_try_cannot_mend_goes_to_the_next_model_at_once(
     fake: FakeProvider, store: Store, pauses: list[float], outcome: str
