@@ -103,7 +103,7 @@ class Bench:
     async def queued(self, count: int) -> None:
         """Wait until so many requests wait for their turn."""
         with anyio.fail_after(PATIENCE):
-            while self.engine.queue.waiting < count:
+            while self.engine.queue.waiting < count:  # noqa: ASYNC110  there is no event for it
                 await anyio.sleep(0.005)
 
     async def failure(self, *, watched: bool = False, **request: Any) -> TierwiseError:
