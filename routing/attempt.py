@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import anyio
 
+from tierwise.routing.breaker import CircuitBreakers
 from tierwise.routing.draft import Draft, Writer
 from tierwise.routing.errors import RateLimited, UpstreamError, UpstreamTimeout
 from tierwise.routing.journal import Recorder
@@ -70,12 +71,14 @@ class Attempts:
         provider_of: Callable[[Model], Provider],
         api_key_of: Callable[[Model], str | None],
         queue: UpstreamQueue,
+        breakers: CircuitBreakers,
         settings: AttemptSettings,
     ) -> None:
         self.latencies = Latencies()
         self._provider_of = provider_of
         self._api_key_of = api_key_of
         self._queue = queue
+        self._breakers = breakers
         self._settings = settings
 
     def ready_in(self, run: Run, candidate: Candidate) -> float:
@@ -99,7 +102,8 @@ class Attempts:
         beside this one may cost, in nano-USD.
 
         Raises:
-            UpstreamError: it failed, or waiting for its rate limit would outlast the call's deadline.
+            UpstreamError: it failed, its circuit breaker is open, or waiting for its rate limit would outlast
+                the call's deadline.
             BudgetExceeded: a budget has no room for it.
             PutOff: its turn is further off than `patience`.
         """
@@ -111,7 +115,10 @@ class Attempts:
         async with self._queue.slot(ticket, partial(self._may_wait, run, ticket, patience)) as slot:
             if slot is None:
                 raise PutOff
-            async with run.admit(candidate, sent):
+            async with (
+                self._breakers.guard(candidate.model, run.out_of_time),
+                run.admit(candidate, sent),
+            ):
                 writer = draft.begin(candidate.model.id)
                 attempt = _Attempt(
                     run=run,

@@ -55,6 +55,10 @@ class Inventory:
                 self._catalog = await self._build()
         return self._catalog
 
+    def known(self) -> Catalog | None:
+        """The catalogue as it was last, without looking anything up; None if nobody has asked yet."""
+        return self._catalog
+
     async def _build(self) -> Catalog:
         catalog = await anyio.to_thread.run_sync(self._assemble, None)
         if any(catalog.tiers.values()):

@@ -41,8 +41,17 @@ class Model:
 
     @property
     def deployment(self) -> str:
-        """Equal for what shares limits and fate: the same model of the same provider at the same endpoint."""
-        return f"{self.provider}/{self.name}@{self.api_base or ''}"
+        """The name of what fails and recovers as one: provider, model and endpoint."""
+        return (
+            f"{self.provider}/{self.name} at {self.endpoint}"
+            if self.api_base
+            else f"{self.provider}/{self.name}"
+        )
+
+    @property
+    def endpoint(self) -> str | None:
+        """`api_base` without what some put behind it, such as a key."""
+        return self.api_base and self.api_base.partition("?")[0]
 
     def can(self, capability: str) -> bool:
         """May the model be sent what needs `capability`? Where nothing is known, it may be tried."""

@@ -63,11 +63,10 @@ class Router:
             AllCandidatesFailed: each was tried; the message says how each failed.
             DeadlineExceeded: time ran out first.
         """
-        _ = plan.first  # or it says why there is none
         run = Run(plan, journal, find_answer, admit, self._settings.deadline)
         try:
             with anyio.move_on_after(run.seconds_left):
-                return await self._serve(run)
+                return await self._known_to_peers(run) or await self._serve(run)
         finally:
             if run.entered:
                 self._queue.leave(plan.request.tenant)
@@ -76,6 +75,8 @@ class Router:
         return run.answer
 
     async def _serve(self, run: Run) -> Served:
+        if not run.plan.candidates:
+            raise run.plan.nothing_left()
         while (candidate := run.next()) is not None:
             try:
                 served = await run.find_answer(candidate) or await self._try_candidate(run, candidate)
@@ -97,6 +98,15 @@ class Router:
         if run.answer is None:
             raise run.all_failed()
         return run.answer  # better than nothing, now that all stronger models have failed
+
+    async def _known_to_peers(self, run: Run) -> Served | None:
+        """A cached answer that is as good as asking the plan's first candidate."""
+        plan = run.plan
+        for candidate in (*plan.candidates[:1], *plan.peers) if plan.peers else ():
+            served = await run.find_answer(candidate)
+            if served and not (plan.cascade and weakness(served.completion, self._cascade)):
+                return served
+        return None
 
     # A cascade
 

@@ -165,14 +165,15 @@ class Run:
             self.failures.append((candidate, error))
 
     def all_failed(self) -> AllCandidatesFailed:
-        """One sentence for each model that was tried, with how it failed last."""
+        """One sentence for each model that was tried, with how it failed last, and for those left alone."""
         last = {candidate.model.id: error for candidate, error in self.failures}
-        told = "; ".join(f"{model}: {error}" for model, error in last.items())
-        waits = [error.retry_after for error in last.values() if error.retry_after is not None]
+        resting = [item for item in self.plan.excluded if item.retry_after is not None]
+        told = [f"{model}: {error}" for model, error in last.items()]
+        told += (f"{item.model.id}: {item.reason}" for item in resting)
+        waits = [it.retry_after for it in (*last.values(), *resting) if it.retry_after is not None]
         hint = f" Try again in {min(waits):g} s." if waits else ""
-        return AllCandidatesFailed(
-            f"Every model that could serve this call failed. {told}.{hint}{self._loss()}".replace("..", ".")
-        )
+        failed = f"Every model that could serve this call failed. {'; '.join(told)}."
+        return AllCandidatesFailed(f"{failed}{hint}{self._loss()}".replace("..", "."))
 
     def _loss(self) -> str:
         return " What had been written of an answer is lost." if self.journal.draft.setback else ""
