@@ -16,9 +16,9 @@ from tierwise.routing.hedging import first_of
 from tierwise.routing.policy import Candidate
 from tierwise.routing.prompt_caching import marked
 from tierwise.routing.providers.base import Completion
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import Payload
 from tierwise.routing.run import Run, Served
-from tierwise.routing.settings import ReliabilitySettings
 
 _WAITS = "it would have had to wait for its turn"
 _SLOW = "it was slow"

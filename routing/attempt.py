@@ -17,9 +17,9 @@ from tierwise.routing.latencies import Latencies
 from tierwise.routing.models import Model
 from tierwise.routing.policy import TYPICAL_OUTPUT_TOKENS, Candidate
 from tierwise.routing.providers.base import Completion, Provider, RateStatus, UpstreamCall
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.run import Run
-from tierwise.routing.settings import ReliabilitySettings
 from tierwise.routing.upstream_queue import Slot, Ticket, UpstreamQueue
 from tierwise.storage.records import Usage
 

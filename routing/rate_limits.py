@@ -11,7 +11,7 @@ from math import inf
 
 from tierwise.routing.models import Model
 from tierwise.routing.providers.base import Quota, RateStatus
-from tierwise.routing.settings import RateLimitSettings
+from tierwise.routing.reliability_settings import RateLimitSettings
 from tierwise.routing.token_bucket import TokenBucket, per_minute
 
 _LONGEST = 3600.0

@@ -11,7 +11,8 @@ from aiohttp import web
 
 from tests.fake_provider import Behaviour, Exchange, FakeProvider, ok
 from tierwise.routing.calls import Call, Receipt
-from tierwise.routing.engine import Engine, EngineSettings, open_engine
+from tierwise.routing.engine import Engine, open_engine
+from tierwise.routing.engine_settings import EngineSettings
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.settings import (
     LiteLLMSettings,

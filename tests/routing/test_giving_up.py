@@ -11,7 +11,7 @@ import pytest
 from tests.fake_provider import FakeProvider, Limits, hang, ok, status
 from tests.routing.bench import MARKS, PATIENCE, Bench, Gate, answer_of, litellm, only, running
 from tierwise.routing.calls import Call
-from tierwise.routing.settings import RateLimitSettings, ReliabilitySettings
+from tierwise.routing.reliability_settings import RateLimitSettings, ReliabilitySettings
 from tierwise.storage.budgets import Budget, BudgetPeriod
 from tierwise.storage.ports import Store
 

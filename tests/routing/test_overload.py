@@ -8,7 +8,7 @@ from tests.fake_provider import FakeProvider
 from tests.routing.bench import MARKS, PATIENCE, Bench, Gate, answer_of, running
 from tierwise.routing.calls import Call, Flight
 from tierwise.routing.errors import Busy
-from tierwise.routing.settings import ReliabilitySettings
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.storage.budgets import Budget, BudgetPeriod
 from tierwise.storage.ports import Store
 

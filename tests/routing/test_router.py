@@ -17,8 +17,9 @@ from tests.fake_provider import (
 )
 from tests.routing.bench import MARKS, PATIENCE, PROMPT, Gate, answer_of, litellm, only, rules, running
 from tierwise.routing.errors import AllCandidatesFailed, DeadlineExceeded, RequestRejected
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import Tier
-from tierwise.routing.settings import ProviderSettings, ReliabilitySettings
+from tierwise.routing.settings import ProviderSettings
 from tierwise.storage.ports import Store
 
 pytestmark = MARKS

@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from tierwise.routing.errors import Busy
 from tierwise.routing.models import Model
 from tierwise.routing.rate_limits import RateLimits
-from tierwise.routing.settings import RateLimitSettings
+from tierwise.routing.reliability_settings import RateLimitSettings
 from tierwise.routing.upstream_queue import QueueLimits, Ticket, UpstreamQueue
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,8 @@ from tests.fake_provider import FakeProvider, Limits, Tokens, ok, rate_limited, 
 from tests.routing.bench import MARKS, PATIENCE, Gate, answer_of, litellm, only, running
 from tierwise.routing.calls import Call
 from tierwise.routing.errors import AllCandidatesFailed, UnknownModel
-from tierwise.routing.settings import ProviderSettings, RateLimitSettings, ReliabilitySettings
+from tierwise.routing.reliability_settings import RateLimitSettings, ReliabilitySettings
+from tierwise.routing.settings import ProviderSettings
 from tierwise.storage.ports import Store
 
 pytestmark = MARKS
