@@ -22,7 +22,7 @@ from tierwise.routing.errors import (
     UpstreamTimeout,
 )
 from tierwise.routing.models import Model
-from tierwise.routing.settings import BreakerSettings
+from tierwise.routing.reliability_settings import BreakerSettings
 from tierwise.storage.breakers import Breaker, BreakerState
 from tierwise.storage.errors import StorageError
 from tierwise.storage.ports import Breakers
