@@ -33,6 +33,11 @@ class Catalog:
         """
         return self._resolver.model(name)
 
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The short names that the settings give to models."""
+        return tuple(self._resolver.aliases)
+
     def models(self) -> Iterator[tuple[Model, tuple[Tier, ...]]]:
         """Each model once, with the tiers that it serves."""
         listed = [model for models in self.tiers.values() for model in models]

@@ -1,4 +1,4 @@
-"""The MCP server: tools and resources on the SDK's low-level server, in both protocol eras."""
+"""The MCP server: tools, resources and prompts on the SDK's low-level server, in both protocol eras."""
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -13,7 +13,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from tierwise.routing.engine import Engine
-from tierwise.server import resources
+from tierwise.server import completion, prompts, resources
 from tierwise.server.retention import prune_daily
 from tierwise.server.settings import Settings
 from tierwise.server.subscriptions import UsageSubscriptions
@@ -62,6 +62,9 @@ async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Serv
             on_list_resources=handlers.list_resources,
             on_list_resource_templates=handlers.list_resource_templates,
             on_read_resource=handlers.read_resource,
+            on_list_prompts=handlers.list_prompts,
+            on_get_prompt=handlers.get_prompt,
+            on_completion=handlers.complete,
             on_subscribe_resource=subscriptions.subscribe,
             on_unsubscribe_resource=subscriptions.unsubscribe,
             on_subscriptions_listen=subscriptions.listen,
@@ -150,6 +153,27 @@ class _Handlers:
     ) -> types.ReadResourceResult:
         try:
             return types.ReadResourceResult(contents=[await resources.read(self._context(ctx), params.uri)])
+        except TierwiseError as error:
+            raise MCPError(types.INTERNAL_ERROR, str(error)) from None
+
+    async def list_prompts(
+        self, ctx: RequestContext, params: types.PaginatedRequestParams | None
+    ) -> types.ListPromptsResult:
+        return types.ListPromptsResult(prompts=[prompt.declaration for prompt in prompts.PROMPTS.values()])
+
+    async def get_prompt(
+        self, ctx: RequestContext, params: types.GetPromptRequestParams
+    ) -> types.GetPromptResult:
+        try:
+            return await prompts.filled_in(self._context(ctx), params.name, params.arguments or {})
+        except TierwiseError as error:
+            raise MCPError(types.INTERNAL_ERROR, str(error)) from None
+
+    async def complete(
+        self, ctx: RequestContext, params: types.CompleteRequestParams
+    ) -> types.CompleteResult:
+        try:
+            return types.CompleteResult(completion=await completion.complete(self._context(ctx), params))
         except TierwiseError as error:
             raise MCPError(types.INTERNAL_ERROR, str(error)) from None
 
