@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -79,6 +79,28 @@ class Call:
             await self._done.wait()
         return self.done
 
+    async def pieces(self) -> AsyncGenerator[str]:
+        """The answer as it is written, to its end. An empty piece says that all before it is void: another
+        model begins anew.
+
+        Raises:
+            TierwiseError: the call failed.
+        """
+        told = ""
+        while True:
+            done = self.done
+            text = self.receipt().content if done else self.text
+            if not text.startswith(told):
+                told = ""
+                yield ""
+            if piece := text[len(told) :]:
+                told = text
+                yield piece
+            if done:
+                return
+            if not self.done and text == self.text:
+                await self._flight.journal.pieces.changed()
+
     def receipt(self) -> Receipt:
         """The receipt of a call that is done.
 
@@ -97,6 +119,7 @@ class Call:
         """Set the result (None: cancelled) and wake whoever waits."""
         self._result = result
         self._done.set()
+        self._flight.journal.pieces.wake()
 
 
 @dataclass(slots=True, eq=False)

@@ -3,6 +3,8 @@
 import time
 from dataclasses import dataclass, field, replace
 
+import anyio
+
 from tierwise.routing import pricing
 from tierwise.routing.errors import UpstreamError, UpstreamTimeout
 from tierwise.routing.policy import Candidate
@@ -12,6 +14,38 @@ from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
 from tierwise.storage.records import AttemptRecord
 
 
+class GrowingText:
+    """What an attempt has written so far; whoever waits hears of every change."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._changed: anyio.Event | None = None
+        """Only where somebody waits: most calls have nobody who does."""
+
+    def __str__(self) -> str:
+        return "".join(self._pieces)
+
+    def append(self, piece: str) -> None:
+        self._pieces.append(piece)
+        self.wake()
+
+    def clear(self) -> None:
+        self._pieces.clear()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let all who wait go on."""
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    async def changed(self) -> None:
+        """Wait until the text changes, or there is some other reason to look."""
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
+
 @dataclass(slots=True)
 class Journal:
     """What has happened in a call so far; whoever holds it sees it grow."""
@@ -19,7 +53,7 @@ class Journal:
     streaming: bool = False
     """Ask the provider for the parts of the answer as they are written."""
     attempts: list[AttemptRecord] = field(default_factory=list[AttemptRecord])
-    pieces: list[str] = field(default_factory=list[str])
+    pieces: GrowingText = field(default_factory=GrowingText)
     """The text that the attempt under way has written."""
     started: float = field(default_factory=time.monotonic)
     """When the call's deadline began to run."""
@@ -27,7 +61,7 @@ class Journal:
     @property
     def text(self) -> str:
         """What there is of the answer."""
-        return "".join(self.pieces)
+        return str(self.pieces)
 
     @property
     def cost(self) -> int:

@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +35,15 @@ def load_settings(
         _environment_layer(environ),
         Layer("the command line", overrides),
     ]
+    return _checked(layers)
+
+
+def settings_from(tree: Mapping[str, Any]) -> Settings:
+    """The settings that `tree`, in the shape of the file, holds by itself; raises `ConfigurationError`."""
+    return _checked([Layer("the settings", tree)])
+
+
+def _checked(layers: Sequence[Layer]) -> Settings:
     merged: Mapping[str, Any] = {}
     for layer in layers:
         merged = _merge(merged, layer.tree)
