@@ -116,11 +116,19 @@ class Router:
     """Sends prompts to the cheapest models that will answer them well; made by `tierwise.open`.
 
     Safe for concurrent tasks. Money in receipts and plans is in nano-USD: `tierwise.usd` makes it USD.
+    After the block of `tierwise.open` every method raises RuntimeError.
     """
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
-        self._engine = engine
+        self.closed = False
+        self._opened = engine
         self._settings = settings
+
+    @property
+    def _engine(self) -> Engine:
+        if self.closed:
+            raise RuntimeError("This router is closed: use it inside `async with tierwise.open()`.")
+        return self._opened
 
     async def chat(self, prompt: str, **options: Unpack[ChatOptions]) -> Receipt:
         """Answer `prompt`. Cancelling the task gives the call up; what it cost is in the ledger.
@@ -196,11 +204,14 @@ async def open(config: Config = None, *, environ: Mapping[str, str] | None = Non
     own: BaseException | None = None
     try:
         async with open_runtime(settings, variables) as engine:
+            router = Router(engine, settings)
             try:
-                yield Router(engine, settings)
+                yield router
             except BaseException as error:
                 own = error
                 raise
+            finally:
+                router.closed = True
     except BaseExceptionGroup as group:
         raise unwrapped(group, own) from None
 

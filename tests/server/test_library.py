@@ -228,6 +228,19 @@ async def test_an_error_leaves_the_block_as_it_was_raised(config: dict[str, obje
             await router.chat("")
 
 
+async def test_a_router_is_of_no_use_after_its_block(config: dict[str, object]):
+    async with tierwise.open(config) as router:
+        pass
+    with pytest.raises(RuntimeError, match="This router is closed"):
+        await router.chat("Hello")
+    with pytest.raises(RuntimeError, match="This router is closed"):
+        router.stream("Hello")
+    with pytest.raises(RuntimeError, match="This router is closed"):
+        await router.analyze("Hello")
+    with pytest.raises(RuntimeError, match="This router is closed"):
+        await router.usage()
+
+
 async def test_settings_come_from_a_file_a_dict_or_where_the_command_finds_them(installation: Installation):
     environ = installation.environ
     settings = load_settings(config=None, environ=environ)
