@@ -44,7 +44,8 @@ class Answers:
     async def entry(self, plan: Plan, served: Served) -> CachedAnswer | None:
         """What to keep of an answer; None if it was not fresh, or was cut short by a filter."""
         completion, candidate = served.completion, served.candidate
-        reusable = served.from_cache is None and completion.finish_reason in ("stop", "length")
+        whole = completion.finish_reason in ("stop", "length") and not completion.tool_calls
+        reusable = served.from_cache is None and whole
         if self._ttl_ms is None or not reusable:
             return None
         price, now = candidate.model.price, _now()
@@ -86,7 +87,7 @@ class Answers:
         self._likenesses = None
 
     def _digest(self, plan: Plan, candidate: Candidate) -> bytes:
-        return call_digest(self._cache.digest_key, plan, candidate, plan.request.messages)
+        return call_digest(self._cache.digest_key, candidate, plan.request.payload)
 
 
 def _served(candidate: Candidate, answer: CachedAnswer, similarity: float | None = None) -> Served:

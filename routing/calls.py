@@ -4,15 +4,17 @@ import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 import anyio
 
 from tierwise.routing import pricing
+from tierwise.routing.abilities import dropped
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
-from tierwise.routing.request import Message, Tier
+from tierwise.routing.request import Message, Payload, Tier, ToolCall
 from tierwise.routing.router import Served
 from tierwise.routing.spending import Tab
 from tierwise.storage.budgets import Budget
@@ -43,7 +45,13 @@ class Receipt:
     similarity: float | None = None
     """Of the prompt whose answer this is, from 0 to 1; None if it is this prompt's own."""
     finish_reason: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model asks its caller to run."""
     attempts: tuple[AttemptRecord, ...]
+    structured: Any = None
+    """The answer as the value that `response_schema` asks for."""
+    dropped_params: tuple[str, ...] = ()
+    """Parameters that the model could not take, and was not sent."""
     warning: str | None = None
     """Set when the answer is good but could not be written to the ledger."""
 
@@ -151,8 +159,7 @@ class Flight:
 
 
 FlightKey = tuple[
-    tuple[Message, ...],
-    float | None,
+    Payload,
     tuple[tuple[str, str, int, Tier], ...],
     tuple[Budget, ...],
     float | None,
@@ -164,13 +171,11 @@ def flight_key(plan: Plan) -> FlightKey:
     so may share."""
     candidates = tuple((it.model.provider, it.model.name, it.max_tokens, it.tier) for it in plan.candidates)
     request = plan.request
-    return request.messages, request.temperature, candidates, plan.budgets, request.max_cost_usd
+    return request.payload, candidates, plan.budgets, request.max_cost_usd
 
 
-def call_digest(
-    key: bytes, plan: Plan, candidate: Candidate, messages: Sequence[Message], more: Sequence[str] = ()
-) -> bytes:
-    """16 bytes, keyed with `key`, that stand for all that shapes the candidate's answer to `messages`,
+def call_digest(key: bytes, candidate: Candidate, payload: Payload, more: Sequence[str] = ()) -> bytes:
+    """16 bytes, keyed with `key`, that stand for all that shapes the candidate's answer to `payload`,
     and for `more`."""
     model = candidate.model
     shape = [
@@ -178,11 +183,21 @@ def call_digest(
         model.name,
         model.api_base,
         candidate.max_tokens,
-        plan.request.temperature,
-        [(message.role, message.content) for message in messages],
+        payload.temperature,
+        [_shape(message) for message in payload.messages],
+        [astuple(tool) for tool in payload.tools],
+        payload.tool_choice,
+        payload.response_schema,
+        payload.reasoning_effort,
         *more,
     ]
     return blake2b(json.dumps(shape).encode(), key=key, digest_size=16).digest()
+
+
+def _shape(message: Message) -> list[Any]:
+    images = [blake2b(image.data, digest_size=16).hexdigest() for image in message.images]
+    calls = [astuple(call) for call in message.tool_calls]
+    return [message.role, message.content, images, calls, message.tool_call_id]
 
 
 def call_record(
@@ -242,9 +257,17 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
         cached=record.cached,
         similarity=served.similarity,
         finish_reason=served.completion.finish_reason,
+        tool_calls=served.completion.tool_calls,
+        structured=_structured(call.plan, served),
+        dropped_params=dropped(call.plan.request, candidate.model),
         attempts=record.attempts,
         warning=warning,
     )
+
+
+def _structured(plan: Plan, served: Served) -> Any:
+    wanted = plan.request.response_schema is not None and not served.completion.tool_calls
+    return json.loads(served.completion.content) if wanted else None
 
 
 def _why(plan: Plan, served: Served) -> str:

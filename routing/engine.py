@@ -24,6 +24,7 @@ from tierwise.routing.calls import (
     receipt,
 )
 from tierwise.routing.catalog import Catalog
+from tierwise.routing.checks import check_request
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
@@ -166,8 +167,10 @@ class Engine:
         """Where `request` would go, and why; calls nobody. `explore` is for a call that will be made.
 
         Raises:
+            InvalidRequest: parts of the request do not fit together, or a schema cannot be used.
             UnknownModel: the request or the settings name a model that does not exist.
         """
+        check_request(request)
         if request.temperature is None:
             request = replace(request, temperature=self._settings.defaults.temperature)
         judged = await self.judgement.judge(request, explore=explore)

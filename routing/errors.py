@@ -19,6 +19,7 @@ TierwiseError
     ├── AuthenticationFailed  401, 403: next candidate
     ├── ModelNotFound         404, retired model: next candidate
     ├── ContentRefused        content policy: next candidate
+    ├── FormatMismatch        not the form asked for, twice: next candidate of a higher tier, once
     └── RequestRejected       400, 422: ends the call at once
 """
 
@@ -114,6 +115,10 @@ class ModelNotFound(UpstreamError):
 
 class ContentRefused(UpstreamError):
     code = "content_refused"
+
+
+class FormatMismatch(UpstreamError):
+    code = "format_mismatch"
 
 
 class RequestRejected(UpstreamError):

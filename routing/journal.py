@@ -9,7 +9,7 @@ from tierwise.routing import pricing
 from tierwise.routing.errors import UpstreamError, UpstreamTimeout
 from tierwise.routing.policy import Candidate
 from tierwise.routing.providers.base import Completion, Usage
-from tierwise.routing.request import Message
+from tierwise.routing.request import Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
 from tierwise.storage.records import AttemptRecord
 
@@ -72,10 +72,10 @@ class Journal:
 class Recorder:
     """Turns the end of one attempt into its record."""
 
-    def __init__(self, journal: Journal, candidate: Candidate, messages: tuple[Message, ...]) -> None:
+    def __init__(self, journal: Journal, candidate: Candidate, payload: Payload) -> None:
         self._journal = journal
         self._candidate = candidate
-        self._messages = messages
+        self._payload = payload
         self._started_at = time.time()
         self._start = time.perf_counter()
 
@@ -95,7 +95,7 @@ class Recorder:
 
     def _estimate(self) -> Usage:
         usage = Usage(
-            input_tokens=estimate_prompt_tokens(self._messages),
+            input_tokens=estimate_prompt_tokens(self._payload),
             output_tokens=estimate_tokens(self._journal.text),
             estimated=True,
         )

@@ -32,11 +32,16 @@ class Model:
     context_window: int | None = None
     """Tokens that prompt and answer may have, or the prompt alone where the provider says so."""
     max_output_tokens: int | None = None
-    capabilities: tuple[str, ...] = ()
-    """Such as `vision`, `function_calling`, `reasoning`: the map's `supports_…`, sorted."""
+    capabilities: tuple[str, ...] | None = ()
+    """Such as `vision`, `function_calling`, `reasoning`: the map's `supports_…`, sorted; None where
+    nothing is known, as of a server of the user's own."""
     deprecation_date: date | None = None
     listed: bool = True
     """False if the price map knows the provider but not the model: it is retired, or misspelt, or new."""
+
+    def can(self, capability: str) -> bool:
+        """May the model be sent what needs `capability`? Where nothing is known, it may be tried."""
+        return self.capabilities is None or capability in self.capabilities
 
     def past_deprecation(self, today: date) -> bool:
         return self.deprecation_date is not None and self.deprecation_date <= today

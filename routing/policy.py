@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from tierwise.routing import pricing
+from tierwise.routing.abilities import inability
 from tierwise.routing.cascade import JUDGE_TOKENS
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.complexity import Complexity
@@ -115,7 +116,7 @@ def plan(
         UnknownModel: the request names a model that does not exist.
     """
     tier = request.tier or steering.apply(complexity.tier)
-    prompt_tokens = estimate_prompt_tokens(request.messages)
+    prompt_tokens = estimate_prompt_tokens(request.payload)
     candidates: dict[tuple[str, str], Candidate] = {}
     excluded: dict[tuple[str, str], Exclusion] = {}
     for model, served, why in _order(request, tier, catalog, settings):
@@ -146,7 +147,7 @@ def plan(
 
 def cheapest_first(plan: Plan, catalog: Catalog, settings: PolicySettings) -> Plan:
     """`plan` with all models of all tiers that can serve it, those first that cost the least at worst."""
-    request, prompt_tokens = plan.request, estimate_prompt_tokens(plan.request.messages)
+    request, prompt_tokens = plan.request, estimate_prompt_tokens(plan.request.payload)
     known = [
         _candidate(model, tiers[0], "the cheapest that can serve", request, prompt_tokens, settings)
         for model, tiers in catalog.models()
@@ -249,6 +250,8 @@ def _obstacle(
         return f"no key: {model.key_variable} is not set{model.key_fault}"
     if model.context_window and prompt_tokens > model.context_window:
         return f"too small a window: about {prompt_tokens:,} tokens do not fit into {model.context_window:,}"
+    if (lack := inability(request, model)) is not None:
+        return lack
     strict = next((budget for budget in budgets if budget.at_limit is not AtLimit.WARN), None)
     if strict and model.price is None:
         return f"{model.price_note}, so the budget {strict.name!r} cannot be kept"

@@ -126,7 +126,7 @@ class Resolver:
             price=price,
             price_note=note,
             listed=entry is not None or provider not in self._map.providers,
-            **_facts(entry.fields if entry else {}),
+            **(_facts(entry.fields) if entry else {"capabilities": None}),
         )
 
     def _build_local(self, label: str, provider: str, name: str) -> Model:
@@ -137,6 +137,7 @@ class Resolver:
             name=name,
             api_base=local and local.api_base,
             price=FREE,
+            capabilities=None if local else (),
             context_window=local and local.context_window,
             max_output_tokens=local and local.max_output_tokens,
         )

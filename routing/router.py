@@ -7,24 +7,28 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import anyio
+import anyio.to_thread
 
 from tierwise.routing import pricing
-from tierwise.routing.cascade import judge_messages, judge_rejects, weakness
+from tierwise.routing.abilities import adapted
+from tierwise.routing.cascade import judge_payload, judge_rejects, weakness
 from tierwise.routing.errors import (
     AllCandidatesFailed,
     BudgetExceeded,
     ContextWindowExceeded,
     DeadlineExceeded,
+    FormatMismatch,
     RateLimited,
     RequestRejected,
     UpstreamError,
     UpstreamTimeout,
 )
+from tierwise.routing.fitting import misfits, mismatch, repair, trimmed
 from tierwise.routing.journal import Journal, Recorder
 from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.providers.base import Completion, Provider, UpstreamCall, Usage
-from tierwise.routing.request import Message
+from tierwise.routing.request import Payload
 from tierwise.routing.settings import CascadeSettings
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.storage.records import CachedAnswer
@@ -63,8 +67,8 @@ class Served:
 FindAnswer = Callable[[Candidate], Awaitable[Served | None]]
 """Looks the candidate's answer up in the cache."""
 
-Admit = Callable[[Candidate, tuple[Message, ...]], Awaitable[None]]
-"""Lets an attempt be made that sends these messages, or raises `BudgetExceeded`."""
+Admit = Callable[[Candidate, Payload], Awaitable[None]]
+"""Lets an attempt be made that sends this payload, or raises `BudgetExceeded`."""
 
 
 class Router:
@@ -125,14 +129,13 @@ class Router:
         if fault is None and run.plan.judge and not served.from_cache:
             fault = await self._judge(run, run.plan.judge, served.completion.content)
         if fault is not None and not served.from_cache:
-            attempt = run.journal.attempts[marked]
-            run.journal.attempts[marked] = replace(attempt, outcome="escalated", error=fault)
+            run.blame("escalated", fault, place=marked)
         return fault
 
     async def _judge(self, run: "_Run", judge: Candidate, answer: str) -> str | None:
-        question = judge_messages(run.plan.request.prompt, answer)
+        question = judge_payload(run.plan.request.prompt, answer)
         try:
-            verdict = await self._attempt(run, judge, question)
+            verdict = await self._attempt(run, judge, question, shown=False)
         except (UpstreamError, BudgetExceeded) as error:
             _log.warning("The judge model %s failed, so the answer passes: %s", judge.model.id, error)
             return None
@@ -142,7 +145,7 @@ class Router:
         """One candidate with its retries; None when it is time for the next one."""
         for retries in range(self._settings.max_retries + 1):
             try:
-                return Served(candidate=candidate, completion=await self._attempt(run, candidate))
+                return Served(candidate=candidate, completion=await self._fitting(run, candidate))
             except RequestRejected:
                 raise
             except UpstreamError as error:
@@ -166,19 +169,32 @@ class Router:
         delay = self._settings.retry_delay * 2**retries
         return delay * (1 - _JITTER * random.random())  # noqa: S311  spreads load, guards nothing
 
+    async def _fitting(self, run: "_Run", candidate: Candidate) -> Completion:
+        """The candidate's answer in the form that was asked for; one that has not is sent back once."""
+        asked = run.plan.request.payload
+        sent = adapted(asked, candidate.model)
+        completion = trimmed(await self._attempt(run, candidate, sent), asked)
+        if wrong := await _misfits(completion, asked):
+            run.blame(FormatMismatch.code)
+            again = repair(sent, completion, wrong)
+            completion = trimmed(await self._attempt(run, candidate, again), asked)
+            if wrong := await _misfits(completion, asked):
+                run.blame(FormatMismatch.code)
+                raise mismatch(candidate.model.id, completion, wrong)
+        return completion
+
     async def _attempt(
-        self, run: "_Run", candidate: Candidate, question: tuple[Message, ...] | None = None
+        self, run: "_Run", candidate: Candidate, payload: Payload, *, shown: bool = True
     ) -> Completion:
-        """Ask `candidate` once, for the plan's request or for another `question`, and record it."""
-        messages = question or run.plan.request.messages
+        """Send `payload` to `candidate` once, and record it; what is `shown` can be watched as it grows."""
         provider = self._provider_of(candidate.model)
         await provider.ready()
-        run.keep_cap(candidate, messages)
-        await run.admit(candidate, messages)
+        run.keep_cap(candidate, payload)
+        await run.admit(candidate, payload)
         timeout = min(self._settings.attempt_timeout, run.time_left())
-        call = self._upstream_call(run.plan, candidate, messages, timeout)
-        record = Recorder(run.journal, candidate, messages)
-        on_text = run.journal.pieces.append if run.journal.streaming and question is None else None
+        call = self._upstream_call(run.plan, candidate, payload, timeout)
+        record = Recorder(run.journal, candidate, payload)
+        on_text = run.journal.pieces.append if run.journal.streaming and shown else None
         run.journal.pieces.clear()
         try:
             with anyio.fail_after(timeout):
@@ -197,15 +213,14 @@ class Router:
         return completion
 
     def _upstream_call(
-        self, plan: Plan, candidate: Candidate, messages: tuple[Message, ...], timeout: float
+        self, plan: Plan, candidate: Candidate, payload: Payload, timeout: float
     ) -> UpstreamCall:
         model = candidate.model
         return UpstreamCall(
             provider=model.provider,
             model=model.name,
-            messages=messages,
+            payload=payload,
             max_tokens=candidate.max_tokens_sent,
-            temperature=plan.request.temperature,
             api_base=model.api_base,
             api_key=self._api_key_of(model),
             timeout=timeout,
@@ -238,7 +253,7 @@ class _Run:
             )
         return left
 
-    def keep_cap(self, candidate: Candidate, messages: tuple[Message, ...]) -> None:
+    def keep_cap(self, candidate: Candidate, payload: Payload) -> None:
         """The plan keeps `max_cost_usd` for each attempt; this keeps it for all of them together.
 
         Raises:
@@ -248,13 +263,18 @@ class _Run:
         cap, price = self.plan.request.max_cost_usd, candidate.model.price
         if cap is None or price is None or not self.journal.cost:
             return
-        usage = Usage(input_tokens=estimate_prompt_tokens(messages), output_tokens=candidate.max_tokens)
+        usage = Usage(input_tokens=estimate_prompt_tokens(payload), output_tokens=candidate.max_tokens)
         spent, worst = self.journal.cost, pricing.cost(usage, price)
         if spent + worst > pricing.nano_usd(cap):
             raise UpstreamError(
                 f"max_cost_usd has no room for a further attempt: ${pricing.usd(spent):.6f} of ${cap:.6f} is"
                 f" spent, and it may cost up to ${pricing.usd(worst):.6f}. Raise it, or lower max_tokens"
             )
+
+    def blame(self, outcome: str, error: str | None = None, *, place: int = -1) -> None:
+        """Mark an attempt, by default the last, that has answered but not well enough."""
+        attempt = self.journal.attempts[place]
+        self.journal.attempts[place] = replace(attempt, outcome=outcome, error=error)
 
     def stronger_than(self, candidate: Candidate) -> Candidate | None:
         """In a cascade, the first candidate of a higher tier."""
@@ -263,8 +283,13 @@ class _Run:
         return next(higher, None) if self.plan.cascade else None
 
     def next_after(self, candidate: Candidate) -> Candidate | None:
-        """The next candidate; after a context overflow the next with a larger window."""
+        """The next candidate; after a context overflow the next with a larger window, after an answer
+        of the wrong form the first of a higher tier, once."""
         rest = self.plan.candidates[self.plan.candidates.index(candidate) + 1 :]
+        unfit = {failed.tier.rank for failed, error in self.failures if isinstance(error, FormatMismatch)}
+        if len(unfit) > 1:
+            return None
+        rest = tuple(other for other in rest if other.tier.rank > max(unfit, default=-1))
         overflown = [
             failed.model.context_window or 0
             for failed, error in self.failures
@@ -274,6 +299,12 @@ class _Run:
         return next(
             (other for other in rest if (other.model.context_window or smallest + 1) > smallest), None
         )
+
+
+async def _misfits(completion: Completion, asked: Payload) -> list[str]:
+    if asked.response_schema is None and not asked.tools and not completion.tool_calls:
+        return []
+    return await anyio.to_thread.run_sync(misfits, completion, asked)  # a large answer takes its time
 
 
 def _all_failed(failures: list[tuple[Candidate, UpstreamError]]) -> str:

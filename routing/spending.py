@@ -19,7 +19,7 @@ from tierwise.routing.errors import BudgetExceeded, InvalidRequest
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.pricing import most_cost, nano_usd, usd
-from tierwise.routing.request import ChatRequest, Message
+from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.router import Served
 from tierwise.routing.settings import BudgetSettings
 from tierwise.routing.tokens import most_prompt_tokens
@@ -206,7 +206,7 @@ class Tab:
     budgets: tuple[Budget, ...]
     id: str = field(default_factory=lambda: secrets.token_hex(12))
 
-    async def admit(self, candidate: Candidate, messages: tuple[Message, ...]) -> None:
+    async def admit(self, candidate: Candidate, payload: Payload) -> None:
         """Reserve the most that an attempt can cost, beside what the earlier ones did.
 
         Raises:
@@ -216,7 +216,7 @@ class Tab:
         if not self.budgets:
             return
         # Only budgets that warn get to see a model without a price.
-        amount = self.journal.cost + (most(candidate, messages) or 0)
+        amount = self.journal.cost + (most(candidate, payload) or 0)
         try:
             await self.spending.reserve(self.id, self.budgets, amount)
         except StorageError as error:
@@ -276,10 +276,10 @@ def _applies(budget: Budget, request: ChatRequest) -> bool:
     return budget.scope is BudgetScope.OVERALL or getattr(request, budget.scope) == budget.scope_value
 
 
-def most(candidate: Candidate, messages: tuple[Message, ...]) -> int | None:
+def most(candidate: Candidate, payload: Payload) -> int | None:
     """The most that one attempt can cost, in nano-USD; None if the price is unknown."""
     price = candidate.model.price
-    return most_cost(most_prompt_tokens(messages), candidate.max_tokens, price) if price else None
+    return most_cost(most_prompt_tokens(payload), candidate.max_tokens, price) if price else None
 
 
 def _now() -> int:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -12,7 +13,7 @@ from anyio import to_thread
 from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.engine import Engine
 from tierwise.routing.policy import Plan
-from tierwise.routing.request import ChatRequest, Message, Tier
+from tierwise.routing.request import ChatRequest, Message, ReasoningEffort, Tier
 from tierwise.server.configuration import load_settings, settings_from
 from tierwise.server.runtime import open_runtime, unwrapped
 from tierwise.server.settings import Settings
@@ -35,7 +36,7 @@ class ChatOptions(TypedDict, total=False):
     """From 0 to 2."""
     system_prompt: str | None
     history: Sequence[Message | Mapping[str, Any]] | None
-    """Earlier turns, oldest first; a mapping has `role` and `content`."""
+    """Earlier turns, oldest first; a mapping has the fields of `Message`."""
     use_cache: bool
     """False asks afresh and replaces the cached answer."""
     operation: str
@@ -50,6 +51,15 @@ class ChatOptions(TypedDict, total=False):
     max_cost_usd: float | None
     """The worst-case cost of the call, in USD."""
     strategy: Literal["priority", "cascade"] | None
+    response_schema: Mapping[str, Any] | str | None
+    """JSON Schema that the answer must keep to; what it says is in the receipt's `structured`."""
+    tools: Sequence[Mapping[str, Any]] | None
+    """Functions that the model may ask for: `name`, `description`, and `parameters` as JSON Schema."""
+    tool_choice: str | None
+    """`auto`, `none`, `required` or a tool's name."""
+    reasoning_effort: ReasoningEffort | None
+    drop_params: bool
+    """Leaves `reasoning_effort` away where a model lacks it, in place of leaving out the model."""
 
 
 class UsageOptions(TypedDict, total=False):
@@ -225,4 +235,6 @@ def _settings(config: Config, environ: Mapping[str, str]) -> Settings:
 
 
 def _turn(turn: Message | Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"role": turn.role, "content": turn.content} if isinstance(turn, Message) else turn
+    if not isinstance(turn, Message):
+        return turn
+    return {name: value for name, value in asdict(turn).items() if value}

@@ -17,7 +17,7 @@ from tierwise.server.budgets import budget_list
 from tierwise.server.clock import MAX_DAYS, last_days
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY, analysis
 from tierwise.server.tools.base import Arguments, ArgumentsT, Prompt, Text, ToolContext, parsed
-from tierwise.server.tools.chat import Name
+from tierwise.server.tools.conversation import Name
 from tierwise.server.usage import GroupBy, UsageQuery, usage_summary
 from tierwise.storage.records import Dimension
 

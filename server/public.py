@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from tierwise.routing.policy import Candidate, Plan
     from tierwise.routing.pricing import usd
-    from tierwise.routing.request import Message, Tier
+    from tierwise.routing.request import Message, Tier, ToolCall
     from tierwise.server.errors import ConfigurationError
     from tierwise.server.library import ChatOptions, Router, Stream, UsageOptions, open
     from tierwise.server.settings import Settings
@@ -74,6 +74,7 @@ __all__ = [
     "Stream",
     "Tier",
     "TierwiseError",
+    "ToolCall",
     "UnknownModel",
     "UpstreamError",
     "UsageOptions",
@@ -96,7 +97,7 @@ _HOMES = {
     ),
     "routing.policy": ("Candidate", "Plan"),
     "routing.pricing": ("usd",),
-    "routing.request": ("Message", "Tier"),
+    "routing.request": ("Message", "Tier", "ToolCall"),
     "server.errors": ("ConfigurationError",),
     "server.library": ("ChatOptions", "Router", "Stream", "UsageOptions", "open"),
     "server.settings": ("Settings",),

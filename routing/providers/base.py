@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload, ToolCall
 
 OnText = Callable[[str], None]
 """Called on the event loop with each piece of text as it arrives; must not block or raise."""
@@ -37,15 +37,18 @@ class UpstreamCall:
     """The provider's name in the settings, such as `openai`."""
     model: str
     """The model's name as the provider knows it, without the provider's prefix."""
-    messages: tuple[Message, ...]
+    payload: Payload
     max_tokens: int | None = None
-    temperature: float | None = None
     api_base: str | None = None
     api_key: str | None = None
     timeout: float
     """Seconds that this attempt may take in all."""
     logprobs: bool = False
     """Ask for the tokens' log probabilities, where the model gives them."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return self.payload.messages
 
     def __repr__(self) -> str:
         return f"UpstreamCall({self.provider}/{self.model}, {len(self.messages)} messages)"
@@ -59,6 +62,8 @@ class Completion:
     finish_reason: str
     """`stop`, `length`, `content_filter` or `tool_calls`, as OpenAI names them."""
     usage: Usage
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model asks its caller to run, in place of an answer or beside it."""
     mean_logprob: float | None = None
     """Mean natural log probability of the answer's tokens, if it was asked for and given."""
 

@@ -20,7 +20,9 @@ import anyio.to_thread
 from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
 from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall, Usage
 from tierwise.routing.providers.litellm_errors import message, translate
+from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
 from tierwise.routing.providers.thinking import ThinkingFilter
+from tierwise.routing.request import ToolCall
 
 _ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else the import fetches a price list from the network
@@ -50,6 +52,7 @@ class _Answer:
     """litellm's `Usage` if the provider reported one."""
     logprobs: list[float]
     """Of each token, if they were asked for and given."""
+    tool_calls: tuple[ToolCall, ...]
 
 
 class LiteLLMProvider(Provider):
@@ -73,6 +76,7 @@ class LiteLLMProvider(Provider):
             content=answer.content,
             finish_reason=answer.finish_reason or "",
             usage=usage,
+            tool_calls=answer.tool_calls,
             mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
         )
 
@@ -97,7 +101,10 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     choice = response.choices[0]
     thinking = ThinkingFilter()
     content = thinking.feed(choice.message.content or "") + thinking.close()
-    return _Answer(content, choice.finish_reason, getattr(response, "usage", None), _logprobs(choice))
+    tools = ToolCallParts()
+    tools.feed(choice.message.tool_calls)
+    usage = getattr(response, "usage", None)
+    return _Answer(content, choice.finish_reason, usage, _logprobs(choice), tools.calls())
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
@@ -106,6 +113,7 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     thinking = ThinkingFilter()
     usage: Any = None
     logprobs: list[float] = []
+    tools = ToolCallParts()
 
     def hand_over(piece: str) -> None:
         if piece:
@@ -116,13 +124,16 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
         async for chunk in stream:
             usage = getattr(chunk, "usage", None) or usage
             if chunk.choices:
-                hand_over(thinking.feed(chunk.choices[0].delta.content or ""))
+                delta = chunk.choices[0].delta
+                hand_over(thinking.feed(delta.content or ""))
+                tools.feed(delta.tool_calls)
                 logprobs += _logprobs(chunk.choices[0])
     hand_over(thinking.close())
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
     reported = any(getattr(chunk, "usage", None) for chunk in stream.chunks)
-    return _Answer("".join(pieces), finish_reason, usage if reported else None, logprobs)
+    reported_usage = usage if reported else None
+    return _Answer("".join(pieces), finish_reason, reported_usage, logprobs, tools.calls())
 
 
 def _logprobs(choice: Any) -> list[float]:
@@ -136,18 +147,18 @@ def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
     keyless = call.api_base and (route == "openai" or route in litellm.openai_compatible_providers)
     optional = {
         "max_tokens": call.max_tokens,
-        "temperature": call.temperature,
         "api_base": call.api_base,
         "api_key": call.api_key or (_NO_KEY if keyless else None),
         "logprobs": call.logprobs or None,
     }
     return {
         "model": f"{route}/{call.model}",
-        "messages": [{"role": turn.role, "content": turn.content} for turn in call.messages],
+        "messages": wire_messages(call.payload),
         "timeout": call.timeout,
         "num_retries": 0,
         "max_retries": 0,
         "drop_params": True,
+        **wire_options(call.payload),
         **{name: value for name, value in optional.items() if value is not None},
     }
 
@@ -171,7 +182,7 @@ def _check(answer: _Answer, call: UpstreamCall) -> None:
     if answer.finish_reason is None:
         kind = ConnectionFailed if answer.content else BadResponse
         raise kind(message(kind, call, "it ended before the model had finished"))
-    if answer.content or answer.finish_reason == "length":
+    if answer.content or answer.tool_calls or answer.finish_reason == "length":
         return
     if answer.finish_reason == "content_filter":
         raise ContentRefused(message(ContentRefused, call))
@@ -182,7 +193,7 @@ def _usage(answer: _Answer) -> Usage | None:
     """The tokens as reported; litellm counts cached prompt tokens in for every provider."""
     reported = answer.usage
     input_tokens, output_tokens = _tokens(reported, "prompt_tokens"), _tokens(reported, "completion_tokens")
-    written = 1 if answer.content else 0
+    written = 1 if answer.content or answer.tool_calls else 0
     if not 0 < input_tokens < _ABSURD or not written <= output_tokens < _ABSURD:
         return None
     sent = getattr(reported, "prompt_tokens_details", None)
@@ -202,9 +213,14 @@ def _tokens(owner: Any, name: str) -> int:
 
 
 def _count_tokens(litellm: Any, call: UpstreamCall, content: str) -> Usage:
-    messages = [{"role": turn.role, "content": turn.content} for turn in call.messages]
+    options = wire_options(call.payload)
     return Usage(
-        input_tokens=litellm.token_counter(model=call.model, messages=messages),
+        input_tokens=litellm.token_counter(
+            model=call.model,
+            messages=wire_messages(call.payload),
+            tools=options.get("tools"),
+            tool_choice=options.get("tool_choice"),
+        ),
         output_tokens=litellm.token_counter(model=call.model, text=content),
         estimated=True,
     )

@@ -12,7 +12,7 @@ from tierwise.server.runtime import open_runtime, run
 from tierwise.server.settings import Settings
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY, Analysis, AnalyzeArguments, analysis
 from tierwise.server.tools.base import ToolContext
-from tierwise.server.tools.chat import Turn, messages
+from tierwise.server.tools.conversation import Turn, messages
 
 
 class _Line(BaseModel):

@@ -80,9 +80,8 @@ def _structured(result: CallToolResult) -> object:
 def _show(receipt: ChatResult) -> None:
     click.echo(receipt.content.strip())
     cost = "from the cache" if receipt.cached else dollars(receipt.cost_usd)
-    score = f"{receipt.complexity_score:.2f}" if receipt.complexity_score is not None else "?"
     spent = f"{receipt.total_tokens} tokens · {cost} · {receipt.latency_ms:.0f} ms"
-    click.secho(f"  {receipt.tier} ({score}) → {receipt.model} · {spent}", dim=True)
+    click.secho(f"  {receipt.tier} ({receipt.complexity_score:.2f}) → {receipt.model} · {spent}", dim=True)
 
 
 def _show_summary(summary: UsageSummary) -> None:

@@ -7,7 +7,7 @@ from tierwise.routing.policy import Candidate
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.server.tools.base import Answer, Arguments, Prompt, Tool, ToolContext
-from tierwise.server.tools.chat import Turn, messages
+from tierwise.server.tools.conversation import Turn, messages
 
 
 class AnalyzeArguments(Arguments):

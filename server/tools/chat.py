@@ -1,24 +1,27 @@
 """`chat` and `chat_result`: a prompt in, an answer and its receipt out."""
 
+import json
 import time
 from typing import Annotated, Any, Literal
 
 from mcp_types import ToolAnnotations
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
-from tierwise.routing.request import ChatRequest, Message, Tier
+from tierwise.routing.request import ChatRequest, ReasoningEffort, Tier, ToolCall
 from tierwise.routing.settings import Strategy
 from tierwise.server.settings import UsageSettings
-from tierwise.server.tools.base import (
-    Answer,
-    Arguments,
-    Prompt,
-    Text,
-    Tool,
-    ToolContext,
+from tierwise.server.tools.base import Answer, Arguments, Text, Tool, ToolContext
+from tierwise.server.tools.conversation import (
+    OBJECTS,
+    JsonText,
+    Name,
+    OfferedTool,
+    Turn,
+    definitions,
+    messages,
 )
 from tierwise.storage.records import AttemptRecord
 
@@ -26,13 +29,6 @@ PROGRESS_INTERVAL = 1.0
 """Seconds between two looks at the growing text."""
 SILENT_INTERVAL = 5.0
 """Seconds after which progress is sent though nothing new was written."""
-
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-
-
-class Turn(Arguments):
-    role: Literal["user", "assistant", "system"]
-    content: Text
 
 
 def _labels(metadata: dict[str, Any]) -> dict[str, str]:
@@ -53,7 +49,7 @@ Whole = Annotated[int, BeforeValidator(_no_boolean)]
 
 
 class ChatArguments(Arguments):
-    prompt: Prompt = Field(description="What the model should answer")
+    prompt: Text = Field(description="What the model should answer; empty after tool results")
     model: Name | None = Field(
         None, description="Alias, model or provider/model; default: chosen by difficulty"
     )
@@ -75,10 +71,18 @@ class ChatArguments(Arguments):
     max_cost_usd: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="Worst-case cost; a cheaper tier is taken to keep it"
     )
-
     strategy: Strategy | None = Field(
         None, description="cascade: a cheap model first, a better one if needed"
     )
+    response_schema: Annotated[JsonText, Field(json_schema_extra={"type": "object"})] | None = Field(
+        None, description="JSON Schema the answer must keep to"
+    )
+    tools: Annotated[list[OfferedTool], Field(json_schema_extra=OBJECTS)] | None = Field(
+        None, max_length=128, description="Tools the model may call: {name, description, parameters}"
+    )
+    tool_choice: Name | None = Field(None, description="auto, none, required or a tool's name")
+    reasoning_effort: ReasoningEffort | None = Field(None, description="How long to think")
+    drop_params: bool = Field(False, description="Leave reasoning_effort away where a model lacks it")
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "ChatArguments":
@@ -104,12 +108,12 @@ class ChatArguments(Arguments):
             fallback_models=None if self.fallback_models is None else tuple(self.fallback_models),
             max_cost_usd=self.max_cost_usd,
             strategy=self.strategy,
+            response_schema=self.response_schema,
+            tools=definitions(self.tools),
+            tool_choice=self.tool_choice,
+            reasoning_effort=self.reasoning_effort,
+            drop_params=self.drop_params,
         )
-
-
-def messages(history: list[Turn] | None) -> tuple[Message, ...]:
-    """The turns as the engine takes them."""
-    return tuple(Message(turn.role, turn.content) for turn in history or ())
 
 
 class ChatResultArguments(Arguments):
@@ -124,6 +128,12 @@ class Attempt(BaseModel):
     cost_usd: float | None
 
 
+class ToolCalled(BaseModel):
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
 class ChatStatus(BaseModel):
     status: Literal["done", "running"]
     call_id: str
@@ -131,22 +141,27 @@ class ChatStatus(BaseModel):
 
 
 class ChatResult(ChatStatus):
-    model: str | None = None
-    provider: str | None = None
-    tier: Tier | None = None
-    tier_chosen: Tier | None = None
-    complexity_score: float | None = None
-    reason: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
+    """What is always there first; the rest where it tells something."""
+
+    model: str
+    provider: str
+    tier: Tier
+    complexity_score: float
+    reason: str
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
     cost_usd: float | None
-    cost_note: str | None = None
     saved_usd: float | None
-    latency_ms: float | None = None
-    cached: bool | Literal["semantic"] | None = None
+    latency_ms: float
+    cached: bool | Literal["semantic"]
+    finish_reason: str
+    tier_chosen: Tier | None = None
+    cost_note: str | None = None
     similarity: float | None = None
-    finish_reason: str | None = None
+    structured: Any = None
+    tool_calls: list[ToolCalled] | None = None
+    dropped_params: list[str] | None = None
     attempts: list[Attempt] | None = None
     warning: str | None = None
 
@@ -177,9 +192,9 @@ async def chat_result(context: ToolContext, arguments: ChatResultArguments) -> A
 async def _answer(context: ToolContext, call: Call, within: float) -> Answer:
     if await _wait(context, call, within):
         result = chat_result_of(call.receipt())
-        return Answer(result, result.content)
+        return Answer(result, None if result.tool_calls else result.content)
     context.engine.keep(call)
-    result = ChatResult(status="running", call_id=call.id, content=call.text, cost_usd=None, saved_usd=None)
+    result = ChatStatus(status="running", call_id=call.id, content=call.text)
     so_far = f" So far:\n{call.text}" if call.text else ""
     return Answer(result, f'Still running: fetch the answer with chat_result(call_id="{call.id}").{so_far}')
 
@@ -207,6 +222,9 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         "cost_note": receipt.cost_note,
         "attempts": _attempts(receipt.attempts) if _worth_telling(receipt.attempts) else None,
         "similarity": None if receipt.similarity is None else round(receipt.similarity, 3),
+        "structured": receipt.structured,
+        "tool_calls": [_called(call) for call in receipt.tool_calls] or None,
+        "dropped_params": list(receipt.dropped_params) or None,
         "warning": receipt.warning,
     }
     return ChatResult(
@@ -228,6 +246,10 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         finish_reason=receipt.finish_reason,
         **{name: value for name, value in optional.items() if value is not None},
     )
+
+
+def _called(call: ToolCall) -> ToolCalled:
+    return ToolCalled(id=call.id, name=call.name, arguments=json.loads(call.arguments))
 
 
 def _worth_telling(records: tuple[AttemptRecord, ...]) -> bool:

@@ -17,7 +17,8 @@ from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.spending import dollars, most
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.server.tools.base import Answer, Arguments, Prompt, Text, Tool, ToolContext
-from tierwise.server.tools.chat import Name, Whole
+from tierwise.server.tools.chat import Whole
+from tierwise.server.tools.conversation import Name
 from tierwise.storage.errors import TierwiseError
 
 _MOST_COMPARED = 8
@@ -64,7 +65,7 @@ def _alone(prompt: str, model: str, **more: Any) -> ChatRequest:
 
 
 def _estimate(plan: Plan, typical: int) -> Estimate:
-    tokens = estimate_prompt_tokens(plan.request.messages)
+    tokens = estimate_prompt_tokens(plan.request.payload)
     if not plan.candidates:
         [out] = plan.excluded
         return Estimate(
@@ -78,7 +79,7 @@ def _estimate(plan: Plan, typical: int) -> Estimate:
         )
     candidate = plan.first
     output, price = min(candidate.max_tokens, typical), candidate.model.price
-    dearest = most(candidate, plan.request.messages)
+    dearest = most(candidate, plan.request.payload)
     estimate = Estimate(
         model=candidate.model.id,
         provider=candidate.model.provider,

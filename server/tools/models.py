@@ -28,7 +28,7 @@ class ListedModel(BaseModel):
     output_usd_per_million: float | None
     price_note: str | None = None
     context_window: int | None
-    capabilities: list[str]
+    capabilities: list[str] | None
     deprecation_date: str | None = None
     health: str
 
@@ -65,7 +65,7 @@ def _listed(model: Model, tiers: tuple[Tier, ...]) -> ListedModel:
         input_usd_per_million=rates and rates.input / _PICO_PER_MICRO,
         output_usd_per_million=rates and rates.output / _PICO_PER_MICRO,
         context_window=model.context_window,
-        capabilities=list(model.capabilities),
+        capabilities=None if model.capabilities is None else list(model.capabilities),
         health=_health(model),
         **{name: value for name, value in optional.items() if value is not None},
     )

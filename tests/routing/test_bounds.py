@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tierwise.routing.pricing import Price, Rates, cost, most_cost
 from tierwise.routing.providers.base import Usage
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, most_prompt_tokens
 
 RATE = st.integers(0, 10**9)
@@ -47,6 +47,6 @@ def test_no_usage_within_the_bounds_costs_more_than_the_most(
 
 @given(texts=st.lists(st.text(), max_size=4))
 def test_a_prompt_has_at_most_a_token_for_each_byte(texts: list[str]) -> None:
-    messages = [Message("user", text) for text in texts]
-    assert estimate_prompt_tokens(messages) <= most_prompt_tokens(messages)
-    assert most_prompt_tokens(messages) >= sum(len(text.encode()) for text in texts) + 16 * len(texts)
+    payload = Payload(messages=tuple(Message("user", text) for text in texts))
+    assert estimate_prompt_tokens(payload) <= most_prompt_tokens(payload)
+    assert most_prompt_tokens(payload) >= sum(len(text.encode()) for text in texts) + 16 * len(texts)

@@ -11,7 +11,7 @@ from tests.fake_provider import FakeProvider, delay, ok, status
 from tests.routing.bench import MARKS, PATIENCE, Bench, Gate, answer_of, litellm, only, running
 from tierwise.routing.cascade import JUDGE_TOKENS
 from tierwise.routing.errors import AllCandidatesFailed, BudgetExceeded, NoCandidate
-from tierwise.routing.request import Message, Tier
+from tierwise.routing.request import Message, Payload, Tier
 from tierwise.routing.settings import CascadeSettings, RoutingSettings, TierRule, TierRules
 from tierwise.routing.tokens import most_prompt_tokens
 from tierwise.storage.budgets import AtLimit, Budget, BudgetPeriod, BudgetScope
@@ -30,7 +30,7 @@ COST = 50 * 10_000 + 100 * 20_000
 
 def worst(prompt: str, rate: int = 10_000) -> int:
     """The most that `prompt` can cost at `rate` nano-USD a token of input and twice that for output."""
-    return most_prompt_tokens([Message("user", prompt)]) * rate + MAX_TOKENS * 2 * rate
+    return most_prompt_tokens(Payload(messages=(Message("user", prompt),))) * rate + MAX_TOKENS * 2 * rate
 
 
 def budget(limit: int, **changes: Any) -> Budget:

@@ -298,7 +298,7 @@ class Hanging:
     async def __call__(self, exchange: Exchange) -> web.StreamResponse:
         written = self._pieces if exchange.streams else ()
         for piece in written:
-            await exchange.delta(content=piece)
+            await exchange.delta(piece)
         self.arrived.set()
         try:
             await self.released.wait()

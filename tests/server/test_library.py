@@ -41,7 +41,7 @@ def config(fake: FakeProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_public_names_are_these():
     assert set(tierwise.__all__) == {
         *("open", "Router", "Stream", "ChatOptions", "UsageOptions", "Settings", "usd"),
-        *("Receipt", "Plan", "Candidate", "Message", "Tier", "UsageSummary"),
+        *("Receipt", "Plan", "Candidate", "Message", "Tier", "ToolCall", "UsageSummary"),
         *("TierwiseError", "ConfigurationError", "StorageError", "InvalidRequest", "UnknownModel"),
         *("NoCandidate", "BudgetExceeded", "DeadlineExceeded", "AllCandidatesFailed"),
         *("UpstreamError", "RequestRejected"),
@@ -93,6 +93,21 @@ async def test_a_chat_gives_a_receipt_and_is_in_the_usage(config: dict[str, obje
     assert answer.cost
     assert usage.total_cost_usd == tierwise.usd(answer.cost)
     assert sorted((group.key, group.calls) for group in usage.groups) == [("", 1), ("acme", 1)]
+
+
+async def test_tool_calls_go_back_in_as_they_came(config: dict[str, object], fake: FakeProvider):
+    history = [
+        tierwise.Message("user", "What is the weather?"),
+        tierwise.Message(
+            "assistant", "", tool_calls=(tierwise.ToolCall(id="a", name="look", arguments="{}"),)
+        ),
+        tierwise.Message("tool", "Sunny", tool_call_id="a"),
+    ]
+    async with tierwise.open(config) as router:
+        await router.chat("", tier="simple", history=history, tools=[{"name": "look"}])
+    _, asked, told = fake.requests[0].json["messages"]
+    assert asked["tool_calls"][0]["function"] == {"name": "look", "arguments": "{}"}
+    assert (told["role"], told["content"], told["tool_call_id"]) == ("tool", "Sunny", "a")
 
 
 async def test_an_analysis_is_the_plan_that_chat_follows(config: dict[str, object], fake: FakeProvider):
@@ -210,7 +225,9 @@ async def test_failures_are_the_errors_that_the_tools_tell(config: dict[str, obj
         with pytest.raises(tierwise.UnknownModel, match="There is no model 'nobody'"):
             await router.analyze("Hello", model="nobody")
         with pytest.raises(tierwise.InvalidRequest, match="`prompt` is empty"):
-            router.stream(" ")
+            await router.chat(" ")
+        with pytest.raises(tierwise.InvalidRequest, match="`temperature` must be at most 2"):
+            router.stream("Hello", temperature=3)
         with pytest.raises(tierwise.InvalidRequest, match="did you mean `max_tokens`"):
             await router.chat("Hello", max_token=5)  # pyright: ignore[reportCallIssue]
         with pytest.raises(tierwise.InvalidRequest, match="`days` and `start` contradict"):

@@ -2,12 +2,12 @@ import anyio
 import pytest
 
 from tests import fake_provider
-from tests.fake_provider import Behaviour, Exchange, FakeProvider
+from tests.fake_provider import Behaviour, Exchange, FakeProvider, OpenAIExchange
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
 from tierwise.routing.providers.base import Completion, UpstreamCall, Usage
 from tierwise.routing.providers.litellm import LiteLLMProvider
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 
 pytestmark = [
     pytest.mark.anyio,
@@ -41,12 +41,11 @@ def make_call(
     return UpstreamCall(
         provider=provider,
         model=model,
-        messages=messages,
+        payload=Payload(messages=messages, temperature=temperature),
         api_base=api_base,
         api_key=api_key,
         timeout=timeout,
         max_tokens=max_tokens,
-        temperature=temperature,
     )
 
 
@@ -60,12 +59,6 @@ async def failure(provider: LiteLLMProvider, call: UpstreamCall, streamed: bool)
     with pytest.raises(UpstreamError) as caught:
         await complete(provider, call, streamed)
     return caught.value
-
-
-async def broken_in_the_stream(exchange: Exchange) -> fake_provider.web.StreamResponse:
-    await exchange.delta(content="It ")
-    await exchange.event('{"error": {"message": "Overloaded", "code": 503}}')
-    return exchange.events
 
 
 # Answers
@@ -157,7 +150,8 @@ async def test_usage_in_a_last_chunk_that_also_finishes_is_not_lost(
     provider: LiteLLMProvider, fake: FakeProvider, call: UpstreamCall
 ) -> None:
     async def finish_with_usage(exchange: Exchange) -> fake_provider.web.StreamResponse:
-        await exchange.delta(content="It scatters.")
+        assert isinstance(exchange, OpenAIExchange)
+        await exchange.delta("It scatters.")
         last = {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}
         await exchange.chunk(choices=[last], usage={"prompt_tokens": 50, "completion_tokens": 60})
         await exchange.event("[DONE]")
@@ -258,7 +252,7 @@ async def test_a_port_on_which_nothing_listens_is_a_failed_connection(
         (fake_provider.cut_mid_stream(3), {errors.ConnectionFailed}),
         (fake_provider.cut_mid_stream(3, politely=True), {errors.ConnectionFailed}),
         (fake_provider.cut_mid_stream(0, politely=True), {errors.BadResponse, errors.ConnectionFailed}),
-        (broken_in_the_stream, {errors.BadResponse, errors.ServerFailed}),
+        (fake_provider.fails_mid_stream(1), {errors.BadResponse, errors.ServerFailed}),
     ],
     ids=["reset at once", "reset", "ended early", "ended at once", "error in the stream"],
 )
