@@ -104,6 +104,7 @@ async def open_engine(
         tasks.start_soon(engine.purge_regularly)
         tasks.start_soon(engine.catch_up)
         tasks.start_soon(engine.judgement.learn_regularly)
+        tasks.start_soon(engine.inventory.look_again_when_wanted)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -131,7 +132,7 @@ class Engine:
         self._environ = environ
         self._providers = providers
         self._tasks = tasks
-        self._inventory = Inventory(
+        self.inventory = Inventory(
             settings.litellm, settings.routing, settings.pricing, settings.local, environ
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
@@ -150,7 +151,7 @@ class Engine:
         Raises:
             UnknownModel: the settings name a model that does not exist.
         """
-        return await self._inventory.catalog()
+        return await self.inventory.catalog()
 
     async def load_ahead(self) -> None:
         """Begin in the background what the first call would have to wait for."""

@@ -73,6 +73,8 @@ class Plan:
     """Those that the call is charged to."""
     features: bytes | None = None
     """What the ledger keeps of the prompt to learn from."""
+    hint: str = ""
+    """What to do where no model is known at all."""
 
     @property
     def first(self) -> Candidate:
@@ -82,7 +84,7 @@ class Plan:
             NoCandidate: there is none; the message says why each model was left out.
         """
         if not self.candidates:
-            raise NoCandidate(_nothing_left(self.excluded))
+            raise NoCandidate(_nothing_left(self.excluded, self.hint))
         return self.candidates[0]
 
 
@@ -142,6 +144,7 @@ def plan(
         cascade=cascade,
         judge=_judge(catalog, request, settings) if cascade else None,
         budgets=budgets,
+        hint=catalog.hint,
     )
 
 
@@ -300,9 +303,9 @@ def _reason(
     return f"{why}; {first.model.id} is {first.reason}{moved}{cap}"
 
 
-def _nothing_left(excluded: tuple[Exclusion, ...]) -> str:
+def _nothing_left(excluded: tuple[Exclusion, ...], hint: str) -> str:
     if not excluded:
-        return "No model is configured: set model_routing.rules, or a provider's key such as OPENAI_API_KEY."
+        return f"No model is configured: {hint}"
     reasons = "; ".join(f"{item.model.id}: {item.reason}" for item in excluded[:6])
     missing = {item.model.key_variable for item in excluded if not item.model.key_present}
     variables = " or ".join(sorted(variable for variable in missing if variable))

@@ -65,6 +65,16 @@ class ProviderSettings(Section):
     """The provider's own endpoint, a LiteLLM proxy or any OpenAI-compatible server."""
     models: dict[str, str] = Field(default_factory=dict[str, str])
     """Short aliases for model names."""
+    discover: bool = False
+    """Ask the endpoint for its models: those of a LiteLLM proxy with its prices, limits and abilities."""
+
+    @model_validator(mode="after")
+    def _has_an_endpoint_to_ask(self) -> "ProviderSettings":
+        if self.discover and not self.api_base:
+            raise ValueError(
+                "discover needs an api_base: only an endpoint of your own is asked for its models"
+            )
+        return self
 
 
 class LiteLLMSettings(Section):

@@ -10,6 +10,8 @@ from tierwise.routing.models import Model
 from tierwise.routing.request import Tier
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
 
+MAX_MODELS = 200
+"""Most models that are listed: an agent reads all of it, and an endpoint may offer thousands."""
 _PICO_PER_MICRO = 1_000_000
 """A rate in pico-USD a token, divided by this, is USD per million tokens."""
 
@@ -36,6 +38,8 @@ class ListedModel(BaseModel):
 class ModelList(BaseModel):
     source: str
     models: list[ListedModel]
+    models_left_out: int = 0
+    """How many more endpoints offer."""
 
 
 async def list_models(context: ToolContext, arguments: ListModelsArguments) -> Answer:
@@ -43,14 +47,17 @@ async def list_models(context: ToolContext, arguments: ListModelsArguments) -> A
 
 
 async def model_list(context: ToolContext) -> ModelList:
-    """Every model of the catalogue, those of the lower tiers first."""
-    catalog = await context.engine.catalog()
-    return ModelList(
-        source=catalog.source, models=[_listed(model, tiers) for model, tiers in catalog.models()]
-    )
+    """The models of the catalogue as of now, those of the lower tiers first."""
+    inventory = context.engine.inventory
+    await inventory.look_again()
+    catalog = await inventory.catalog()
+    faults = {it.provider: it.fault for it in inventory.gateways.health()}
+    models = [_listed(model, tiers, faults.get(model.provider)) for model, tiers in catalog.models()]
+    left_out = {"models_left_out": len(models) - MAX_MODELS} if len(models) > MAX_MODELS else {}
+    return ModelList(source=catalog.source, models=models[:MAX_MODELS], **left_out)
 
 
-def _listed(model: Model, tiers: tuple[Tier, ...]) -> ListedModel:
+def _listed(model: Model, tiers: tuple[Tier, ...], fault: str | None) -> ListedModel:
     rates = model.price and model.price.rates
     optional: dict[str, Any] = {
         "key_variable": model.key_variable,
@@ -66,16 +73,16 @@ def _listed(model: Model, tiers: tuple[Tier, ...]) -> ListedModel:
         output_usd_per_million=rates and rates.output / _PICO_PER_MICRO,
         context_window=model.context_window,
         capabilities=None if model.capabilities is None else list(model.capabilities),
-        health=_health(model),
+        health=_health(model, fault),
         **{name: value for name, value in optional.items() if value is not None},
     )
 
 
-def _health(model: Model) -> str:
-    """What stands in the way of using the model, or `ready`."""
+def _health(model: Model, fault: str | None) -> str:
+    """What stands in the way of using the model, such as the fault of its endpoint, or `ready`."""
     if not model.key_present:
         return "no key"
-    return model.warning(datetime.now(UTC).date()) or "ready"
+    return fault or model.warning(datetime.now(UTC).date()) or "ready"
 
 
 LIST_MODELS = Tool(
