@@ -93,7 +93,7 @@ def build_catalog(
     aliased = tuple(resolver.setting("litellm.providers", alias) for alias in resolver.aliases)
     offered = _offered(listings, resolver)
     if not any(tiers.values()) and 0 < len(offered) <= _MOST_DEALT:
-        tiers, source = _dealt(offered), f"what {' and '.join(listings)} list, by price"
+        tiers, source = _dealt(offered), f"the models of {' and '.join(listings)}, by price"
     if not any(tiers.values()) and local:
         tiers = {
             tier: tuple(resolver.model(f"{local.provider}/{name}") for name in local.tiers[tier])

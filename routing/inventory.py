@@ -118,8 +118,8 @@ class Inventory:
     def _gateway_hint(self) -> str:
         if faults := self._faults():
             return " ".join(faults)
-        names = " and ".join(gateway.provider for gateway in self.gateways.health())
-        return f"name those of each tier that {names} should serve in model_routing.rules; see list_models."
+        offers = (f"{gateway.provider} offers {gateway.models} models" for gateway in self.gateways.health())
+        return f"{' and '.join(offers)}; name those of each tier in model_routing.rules (see list_models)."
 
     async def _stand_in(self) -> LocalModels:
         for server in await find_local_servers(self.local.servers):

@@ -14,6 +14,8 @@ from pathlib import Path
 INSTALLED = Path(__file__).parents[1] / ".cache" / "proxy"
 CONFIG = Path(__file__).parent / "proxy" / "config.yaml"
 MASTER_KEY = "sk-master-Distinctive0123456789"
+LONG_ANSWER = " ".join(map(str, range(1000)))
+"""What `talkative` says: 100 KB as a stream, which no socket takes at once."""
 _PATIENCE = 120
 """Seconds for its start: ten on two idle cores."""
 
@@ -25,18 +27,28 @@ def is_installed() -> bool:
 @contextmanager
 def running_proxy(folder: Path, port: int | None = None) -> Generator[str]:
     """Start a proxy and yield its base URL, without `/v1`; `folder` takes its log and is its home."""
-    port = port or _free_port()
+    port = free_port() if port is None else port
     command = [INSTALLED / "bin" / "litellm", "--config", CONFIG, "--host", "127.0.0.1", "--port", str(port)]
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "PROXY_MASTER_KEY": MASTER_KEY,
+        "LONG_ANSWER": LONG_ANSWER,
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it fetches the price map from the network
     }
     log = folder / "proxy.log"
-    with log.open("wb") as out, subprocess.Popen(  # noqa: S603  what `make proxy` installed
-        command, env=environ, cwd=CONFIG.parent, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(  # noqa: S603  what `make proxy` installed
+            command,
+            env=environ,
+            cwd=CONFIG.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
         try:
             _await_start(process, log)
             yield f"http://127.0.0.1:{port}"
@@ -60,7 +72,8 @@ def _await_start(process: "subprocess.Popen[str]", log: Path) -> None:
     threading.Thread(target=process.stderr.read, daemon=True).start()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One on which nothing listens."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         return unused.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Loaded by the proxy: raises what it raises for a virtual key whose budget is spent, which takes a database."""
+"""Loaded by the proxy: fails as it does for a virtual key whose budget is spent, which takes a database."""
 
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
