@@ -24,8 +24,7 @@ def adapted(payload: Payload, model: Model) -> Payload:
     in words where it has no mode for that."""
     if payload.reasoning_effort and not model.can("reasoning"):
         payload = replace(payload, reasoning_effort=None)
-    native = model.capabilities is not None and "response_schema" in model.capabilities
-    return payload if native else instructed(payload)
+    return payload if model.has("response_schema") else instructed(payload)
 
 
 def dropped(request: ChatRequest, model: Model) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from tierwise.routing import pricing
 from tierwise.routing.abilities import dropped
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.prompt_caching import saving
 from tierwise.routing.request import Message, Payload, Tier, ToolCall
 from tierwise.routing.router import Served
 from tierwise.routing.spending import Tab
@@ -50,6 +51,9 @@ class Receipt:
     attempts: tuple[AttemptRecord, ...]
     structured: Any = None
     """The answer as the value that `response_schema` asks for."""
+    prompt_cache_saved: int | None = None
+    """By the provider's prompt cache; less than 0 where keeping the prefix cost more than it saved yet;
+    None where nothing was cached."""
     dropped_params: tuple[str, ...] = ()
     """Parameters that the model could not take, and was not sent."""
     warning: str | None = None
@@ -259,6 +263,7 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
         finish_reason=served.completion.finish_reason,
         tool_calls=served.completion.tool_calls,
         structured=_structured(call.plan, served),
+        prompt_cache_saved=_prompt_cache_saved(served),
         dropped_params=dropped(call.plan.request, candidate.model),
         attempts=record.attempts,
         warning=warning,
@@ -268,6 +273,10 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
 def _structured(plan: Plan, served: Served) -> Any:
     wanted = plan.request.response_schema is not None and not served.completion.tool_calls
     return json.loads(served.completion.content) if wanted else None
+
+
+def _prompt_cache_saved(served: Served) -> int | None:
+    return None if served.from_cache else saving(served.completion.usage, served.candidate.model)
 
 
 def _why(plan: Plan, served: Served) -> str:

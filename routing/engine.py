@@ -25,15 +25,18 @@ from tierwise.routing.calls import (
 )
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.checks import check_request
+from tierwise.routing.conversations import OpenConversations
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
 from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
+from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.router import RetrySettings, Router, Served
 from tierwise.routing.settings import (
+    ConversationSettings,
     DefaultSettings,
     LearningSettings,
     LiteLLMSettings,
@@ -45,6 +48,7 @@ from tierwise.routing.settings import (
 from tierwise.routing.spending import Spending, Tab
 from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import StorageError, TierwiseError
+from tierwise.storage.memory import MemoryConversations
 from tierwise.storage.ports import Store
 
 _log = logging.getLogger(__name__)
@@ -68,6 +72,7 @@ class EngineSettings:
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     local: LocalSettings = field(default_factory=LocalSettings)
     learning: LearningSettings = field(default_factory=LearningSettings)
+    conversations: ConversationSettings = field(default_factory=ConversationSettings)
     cache_ttl_ms: int | None = 3_600_000
     """How long answers are kept; None switches the cache off."""
     semantic_threshold: float | None = None
@@ -136,9 +141,10 @@ class Engine:
             settings.litellm, settings.routing, settings.pricing, settings.local, environ
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
-        self._router = Router(
-            providers.of, self._api_key, _retry_settings(settings), settings.routing.cascade
-        )
+        self._router = Router(providers.of, self._api_key, _retry_settings(settings), settings.routing)
+        kept = store if settings.conversations.storage == "database" else MemoryConversations()
+        self._conversations = OpenConversations(kept, settings.conversations, self._content)
+        self._warm = WarmModels()
         self.judgement = Judgement(settings.routing, settings.learning, store)
         self._flights: dict[FlightKey, Flight] = {}
         """Those that identical calls may join."""
@@ -179,7 +185,14 @@ class Engine:
         budgets = await self.spending.applying_to(request)
         policy = _policy_settings(self._settings)
         decided = plan(request, judged.complexity, catalog, policy, today, judged.steering, budgets)
+        if self._settings.routing.prompt_caching:
+            decided = self._warm.preferred(decided)
         return replace(decided, features=judged.features)
+
+    async def _content(self, request: ChatRequest) -> str:
+        call = await self.start(request)
+        await call.wait(self._settings.reliability.deadline)
+        return call.receipt().content
 
     async def _cheaper(self, decided: Plan) -> Plan:
         return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings))
@@ -190,9 +203,10 @@ class Engine:
         `watched` says that somebody looks at the text while it grows.
 
         Raises:
-            NoCandidate, UnknownModel: nothing can serve it; nothing was spent.
+            InvalidRequest, NoCandidate: nothing can serve it; nothing was spent.
+            StorageError: its conversation cannot be read.
         """
-        decided = await self.plan(request, explore=True)
+        decided = await self.plan(await self._conversations.open(request), explore=True)
         first = decided.first
         key = None
         if self._settings.cache_ttl_ms is not None and request.use_cache:
@@ -230,12 +244,13 @@ class Engine:
         await self._books.replay()
 
     async def purge_regularly(self) -> None:
-        """Clear expired answers now, and again from time to time."""
+        """Clear expired answers and conversations now, and again from time to time."""
         while True:
             try:
                 await self.store.purge_answers(now=_now())
+                await self._conversations.purge()
             except StorageError as error:
-                _log.warning("Expired answers could not be cleared: %s", error)
+                _log.warning("What has expired could not be cleared: %s", error)
             await anyio.sleep(_PURGE_INTERVAL)
 
     def _api_key(self, model: Model) -> str | None:
@@ -285,6 +300,10 @@ class Engine:
             answer = None
             if pays and isinstance(outcome, Served):
                 answer = await self._answers.entry(call.plan, outcome)
+            if isinstance(outcome, Served):
+                await self._conversations.add(call.plan, outcome.completion)
+                if not outcome.from_cache:
+                    self._warm.remember(call.plan.request, outcome.candidate.model, outcome.completion.usage)
             written = await self._books.record(record, answer)
             warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)

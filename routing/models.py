@@ -44,6 +44,10 @@ class Model:
         """May the model be sent what needs `capability`? Where nothing is known, it may be tried."""
         return self.capabilities is None or capability in self.capabilities
 
+    def has(self, capability: str) -> bool:
+        """Is the model known to have `capability`?"""
+        return self.capabilities is not None and capability in self.capabilities
+
     def past_deprecation(self, today: date) -> bool:
         return self.deprecation_date is not None and self.deprecation_date <= today
 

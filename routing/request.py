@@ -83,6 +83,20 @@ class Payload:
     response_schema: str | None = None
     """JSON Schema, as JSON text, that the answer must keep to."""
     reasoning_effort: ReasoningEffort | None = None
+    cache_prefix: bool = False
+    """Tell the provider where the part ends that will come again: before the last message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What a conversation that is kept here had to give to a request."""
+
+    version: int
+    """0 where it begins with the request."""
+    turns: int
+    """So many of the first turns of its history."""
+    tier: Tier | None
+    """The one that it has risen to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +118,10 @@ class ChatRequest:
     temperature: float | None = None
     use_cache: bool = True
     """False skips reading the cache; the fresh answer still replaces the entry."""
+    conversation_id: str | None = None
+    """Goes on with a conversation that is kept here; `history` then holds what is new in it."""
+    remembered: Remembered | None = None
+    """What of it was put in front of `history`."""
     operation: str = "chat"
     tenant: str = ""
     """On whose behalf; empty for nobody in particular. So is `agent`."""
@@ -127,8 +145,12 @@ class ChatRequest:
     def messages(self) -> tuple[Message, ...]:
         """The whole conversation as a provider gets it: system prompt, history, prompt."""
         system = (Message("system", self.system_prompt),) if self.system_prompt else ()
-        prompt = (Message("user", self.prompt, self.images),) if self.prompt or self.images else ()
-        return (*system, *self.history, *prompt)
+        return (*system, *self.history, *self.asked)
+
+    @property
+    def asked(self) -> tuple[Message, ...]:
+        """The user's turn; none where the results of tools are all that is new."""
+        return (Message("user", self.prompt, self.images),) if self.prompt or self.images else ()
 
     @property
     def payload(self) -> Payload:

@@ -27,9 +27,10 @@ from tierwise.routing.fitting import misfits, mismatch, repair, trimmed
 from tierwise.routing.journal import Journal, Recorder
 from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.prompt_caching import marked
 from tierwise.routing.providers.base import Completion, Provider, UpstreamCall, Usage
 from tierwise.routing.request import Payload
-from tierwise.routing.settings import CascadeSettings
+from tierwise.routing.settings import RoutingSettings
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.storage.records import CachedAnswer
 
@@ -79,12 +80,13 @@ class Router:
         provider_of: Callable[[Model], Provider],
         api_key_of: Callable[[Model], str | None],
         settings: RetrySettings,
-        cascade: CascadeSettings,
+        routing: RoutingSettings,
     ) -> None:
         self._provider_of = provider_of
         self._api_key_of = api_key_of
         self._settings = settings
-        self._cascade = cascade
+        self._cascade = routing.cascade
+        self._prompt_caching = routing.prompt_caching
 
     async def serve(self, plan: Plan, journal: Journal, find_answer: FindAnswer, admit: Admit) -> Served:
         """The first answer that a candidate of `plan` gives.
@@ -173,6 +175,8 @@ class Router:
         """The candidate's answer in the form that was asked for; one that has not is sent back once."""
         asked = run.plan.request.payload
         sent = adapted(asked, candidate.model)
+        if self._prompt_caching:
+            sent = marked(sent, candidate.model)
         completion = trimmed(await self._attempt(run, candidate, sent), asked)
         if wrong := await _misfits(completion, asked):
             run.blame(FormatMismatch.code)

@@ -214,6 +214,9 @@ class RoutingSettings(Section):
     overrides: tuple[Override, ...] = ()
     """The first that matches decides."""
     cascade: CascadeSettings = CascadeSettings()
+    prompt_caching: bool = True
+    """Use the providers' prompt caches: a conversation stays with the model that holds it in its cache
+    where that is cheaper, and long prefixes are marked for Claude, which keeps only what is marked."""
     allow_downgrade: bool = False
     """May a cheaper tier serve when neither the chosen one nor a higher one can?"""
 
@@ -249,6 +252,19 @@ class LearningSettings(Section):
     """Outcomes that tell something before any of them counts."""
     exploration: float = Field(default=0.0, ge=0, le=0.5)
     """Share of the uncertain calls that are tried a tier lower, so that there is something to learn from."""
+
+
+class ConversationSettings(Section):
+    """What is kept of conversations that callers go on with by `conversation_id`."""
+
+    storage: Literal["memory", "database"] = "memory"
+    """`memory` forgets them when the server stops; `database` writes prompts and answers to disk."""
+    max_tokens: int = Field(default=32_000, ge=100, le=10_000_000)
+    """About how much of a conversation is sent again with its next turn."""
+    overflow: Literal["drop", "summarise"] = "drop"
+    """What becomes of the oldest turns beyond that; a summary is a call of its own, to the simple tier."""
+    ttl_seconds: int = Field(default=604_800, gt=0, le=315_360_000)
+    """Seconds after its last turn that a conversation is forgotten."""
 
 
 class LocalSettings(Section):

@@ -72,6 +72,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
         reliability=settings.reliability,
         local=settings.local,
         learning=settings.learning,
+        conversations=settings.conversations,
         cache_ttl_ms=settings.caching.ttl_seconds * 1000 if settings.caching.enabled else None,
         semantic_threshold=semantic.threshold if semantic.enabled else None,
         tracking=settings.usage_tracking.enabled,

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from tierwise.routing.settings import (
     BudgetSettings,
+    ConversationSettings,
     DefaultSettings,
     HttpUrl,
     LearningSettings,
@@ -158,6 +159,7 @@ class Settings(Section):
     defaults: DefaultSettings = DefaultSettings()
     reliability: ReliabilitySettings = ReliabilitySettings()
     learning: LearningSettings = LearningSettings()
+    conversations: ConversationSettings = ConversationSettings()
     local: LocalSettings = LocalSettings()
     server: ServerSettings = ServerSettings()
     budgets: Annotated[tuple[BudgetSettings, ...], AfterValidator(_distinct), AfterValidator(_tracked)] = ()

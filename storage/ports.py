@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
 
 from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
+from tierwise.storage.conversations import ConversationRecord
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
 from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, UsageRow
 
@@ -188,7 +189,23 @@ class Outcomes(ABC):
         """Forget all of them; says how many there were."""
 
 
-class Store(AnswerCache, Ledger, Budgets, Outcomes):
+class Conversations(ABC):
+    """What was said, for callers who send only their next turn."""
+
+    @abstractmethod
+    async def find_conversation(self, conversation_id: str) -> ConversationRecord | None:
+        """The newest version, whoever's it is."""
+
+    @abstractmethod
+    async def keep_conversation(self, record: ConversationRecord) -> bool:
+        """Put `record` in place of the version before it; False, and nothing, if that is not the newest."""
+
+    @abstractmethod
+    async def purge_conversations(self, *, before: int) -> int:
+        """Delete those that did not change since `before`; says how many."""
+
+
+class Store(AnswerCache, Ledger, Budgets, Outcomes, Conversations):
     """All that tierwise remembers."""
 
     @abstractmethod

@@ -8,21 +8,33 @@ from typing import Any
 from tierwise.routing.request import Image, Message, Payload, ToolCall, ToolDefinition
 from tierwise.routing.schemas import is_strict
 
+Json = dict[str, Any]
+
+_EPHEMERAL: Json = {"type": "ephemeral"}
+"""Anthropic's mark: keep it for five minutes."""
 _CHOICES = frozenset({"auto", "none", "required"})
 
 
-def wire_messages(payload: Payload) -> list[dict[str, Any]]:
-    """The conversation."""
-    return [_message(message) for message in payload.messages]
+def wire_messages(payload: Payload) -> list[Json]:
+    """The conversation; the ends of its system prompt and of its earlier turns are marked if that is asked
+    for, so that the first serves other conversations too."""
+    wire = [_message(message) for message in payload.messages]
+    if payload.cache_prefix:
+        system = [place for place, message in enumerate(payload.messages) if message.role == "system"]
+        for place in {*system[:1], len(wire) - 2} - {-1}:
+            _mark(wire[place])
+    return wire
 
 
-def wire_options(payload: Payload) -> dict[str, Any]:
+def wire_options(payload: Payload) -> Json:
     """What else shapes the answer, but only what was asked for."""
-    options: dict[str, Any] = {}
+    options: Json = {}
     if payload.temperature is not None:
         options["temperature"] = payload.temperature
     if payload.tools:
         options["tools"] = [_tool(tool) for tool in payload.tools]
+        if payload.cache_prefix:
+            options["tools"][-1]["cache_control"] = _EPHEMERAL
     if payload.tools and payload.tool_choice is not None:
         options["tool_choice"] = _choice(payload.tool_choice)
     if payload.response_schema is not None:
@@ -34,8 +46,8 @@ def wire_options(payload: Payload) -> dict[str, Any]:
     return options
 
 
-def _message(message: Message) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": message.role, "content": message.content}
+def _message(message: Message) -> Json:
+    wire: Json = {"role": message.role, "content": message.content}
     if message.images:
         wire["content"] = [*map(_image, message.images), {"type": "text", "text": message.content}]
     if message.tool_calls:
@@ -49,19 +61,29 @@ def _message(message: Message) -> dict[str, Any]:
     return wire
 
 
-def _image(image: Image) -> dict[str, Any]:
+def _mark(message: Json) -> None:
+    """Tell where a prefix ends that is worth keeping: a block of text can carry that, a bare text cannot."""
+    if message["role"] == "tool" or not message["content"]:
+        message["cache_control"] = _EPHEMERAL
+        return
+    content: str | list[Json] = message["content"]
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    message["content"] = [*blocks[:-1], {**blocks[-1], "cache_control": _EPHEMERAL}]
+
+
+def _image(image: Image) -> Json:
     data = base64.b64encode(image.data).decode()
     return {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{data}"}}
 
 
-def _tool(tool: ToolDefinition) -> dict[str, Any]:
-    function = {"name": tool.name, "parameters": json.loads(tool.parameters)}
+def _tool(tool: ToolDefinition) -> Json:
+    function: Json = {"name": tool.name, "parameters": json.loads(tool.parameters)}
     if tool.description:
         function["description"] = tool.description
     return {"type": "function", "function": function}
 
 
-def _choice(choice: str) -> str | dict[str, Any]:
+def _choice(choice: str) -> str | Json:
     return choice if choice in _CHOICES else {"type": "function", "function": {"name": choice}}
 
 

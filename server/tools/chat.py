@@ -58,6 +58,9 @@ class ChatArguments(Arguments):
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, description="0 to 2")
     system_prompt: Text | None = Field(None, description="Instructions to the model")
     history: list[Turn] | None = Field(None, description="Earlier turns, oldest first")
+    conversation_id: Name | None = Field(
+        None, description="Yours to choose; earlier turns are kept here, history adds new ones"
+    )
     use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
     operation: Name = Field("chat", description="Label for usage reports")
     tenant: Name | None = Field(None, description="On whose behalf; for reports and budgets")
@@ -100,6 +103,7 @@ class ChatArguments(Arguments):
             tier=self.tier,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
+            conversation_id=self.conversation_id,
             use_cache=self.use_cache,
             operation=self.operation,
             tenant=usage.tenant if self.tenant is None else self.tenant,
@@ -161,6 +165,7 @@ class ChatResult(ChatStatus):
     similarity: float | None = None
     structured: Any = None
     tool_calls: list[ToolCalled] | None = None
+    prompt_cache_saved_usd: float | None = None
     dropped_params: list[str] | None = None
     attempts: list[Attempt] | None = None
     warning: str | None = None
@@ -224,6 +229,9 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         "similarity": None if receipt.similarity is None else round(receipt.similarity, 3),
         "structured": receipt.structured,
         "tool_calls": [_called(call) for call in receipt.tool_calls] or None,
+        "prompt_cache_saved_usd": None
+        if receipt.prompt_cache_saved is None
+        else usd(receipt.prompt_cache_saved),
         "dropped_params": list(receipt.dropped_params) or None,
         "warning": receipt.warning,
     }

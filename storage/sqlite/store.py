@@ -9,6 +9,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
+from tierwise.storage.conversations import ConversationRecord
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
 from tierwise.storage.ports import NO_FILTERS, Store
 from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, UsageRow
@@ -22,6 +23,11 @@ from tierwise.storage.sqlite.budgets import (
 )
 from tierwise.storage.sqlite.cache import find_alike, find_answer, keep_answer, purge
 from tierwise.storage.sqlite.calls import read_calls, read_scores
+from tierwise.storage.sqlite.conversations import (
+    find_conversation,
+    keep_conversation,
+    purge_conversations,
+)
 from tierwise.storage.sqlite.database import Database, open_database
 from tierwise.storage.sqlite.ledger import add_call
 from tierwise.storage.sqlite.outcomes import (
@@ -152,6 +158,15 @@ class SQLiteStore(Store):
 
     async def reset_outcomes(self) -> int:
         return await self._database.transact(reset_outcomes)
+
+    async def find_conversation(self, conversation_id: str) -> ConversationRecord | None:
+        return await find_conversation(self._database, conversation_id)
+
+    async def keep_conversation(self, record: ConversationRecord) -> bool:
+        return await self._database.transact(partial(keep_conversation, record=record))
+
+    async def purge_conversations(self, *, before: int) -> int:
+        return await self._database.transact(partial(purge_conversations, before=before))
 
     async def aclose(self) -> None:
         await self._resources.aclose()
