@@ -37,6 +37,8 @@ class ChatOptions(TypedDict, total=False):
     system_prompt: str | None
     history: Sequence[Message | Mapping[str, Any]] | None
     """Earlier turns, oldest first; a mapping has the fields of `Message`."""
+    conversation_id: str | None
+    """A name of yours for the conversation: what was said under it before is remembered."""
     use_cache: bool
     """False asks afresh and replaces the cached answer."""
     operation: str
@@ -167,7 +169,8 @@ class Router:
         return Stream(self._engine, self._request(prompt, options))
 
     async def analyze(self, prompt: str, **options: Unpack[ChatOptions]) -> Plan:
-        """The plan that `chat` would follow with the same arguments; calls no model.
+        """The plan that `chat` would follow with the same arguments, but for what a conversation remembers;
+        calls no model.
 
         Raises:
             InvalidRequest: the arguments do not fit, or name a model that there is not.
