@@ -85,6 +85,11 @@ class Call:
     def latency_ms(self) -> float:
         return (time.perf_counter() - self._start) * 1000
 
+    @property
+    def cost(self) -> int:
+        """What its attempts have cost so far in nano-USD, as far as their prices are known."""
+        return self._flight.journal.cost
+
     async def wait(self, seconds: float | None) -> bool:
         """Wait for the end, `seconds` at most; says whether it has come."""
         with anyio.move_on_after(seconds):
