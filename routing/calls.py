@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import astuple, dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 
@@ -58,6 +58,11 @@ class Receipt:
     """Parameters that the model could not take, and was not sent."""
     warning: str | None = None
     """Set when the answer is good but could not be written to the ledger."""
+
+    @property
+    def cached_as(self) -> bool | Literal["semantic"]:
+        """`cached`, or how the answer came out of the cache if it was given to another prompt."""
+        return self.cached if self.similarity is None else "semantic"
 
 
 class Call:
@@ -305,6 +310,8 @@ def _saved(plan: Plan, served: Served, attempts: Sequence[AttemptRecord]) -> int
     """What the complex tier's first model would have cost for the same tokens, less what was paid."""
     paid = [attempt.cost_nano_usd for attempt in attempts]
     if plan.baseline is None or plan.baseline.price is None or None in paid:
-        return served.from_cache.cost_nano_usd if served.from_cache else None
-    alone = pricing.cost(served.completion.usage, plan.baseline.price)
+        return served.cost if served.from_cache else None
+    alone = served.cost
+    if alone is None or served.candidate.model != plan.baseline:
+        alone = pricing.cost(served.completion.usage, plan.baseline.price, time.time_ns() // 1_000_000)
     return alone - sum(cost or 0 for cost in paid)

@@ -24,7 +24,12 @@ TierwiseError
     └── RequestRejected       400, 422: ends the call at once
 """
 
+from typing import TYPE_CHECKING
+
 from tierwise.storage.errors import TierwiseError
+
+if TYPE_CHECKING:
+    from tierwise.storage.records import Usage
 
 
 class InvalidRequest(TierwiseError):
@@ -67,7 +72,8 @@ class UpstreamError(TierwiseError):
 
     `code` is the stable name that goes into the ledger's `outcome`; `retryable` says whether the
     same candidate is worth another try after a pause; `retry_after` is what the provider asked
-    for, in seconds.
+    for, in seconds. `usage` and `reported_cost` (nano-USD) are what the provider says that it charges
+    for all the same.
     """
 
     code = "upstream_error"
@@ -76,6 +82,8 @@ class UpstreamError(TierwiseError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.usage: Usage | None = None
+        self.reported_cost: int | None = None
 
 
 class RateLimited(UpstreamError):

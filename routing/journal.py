@@ -1,17 +1,17 @@
 """What has happened in a call: each of its attempts, with its end and its cost."""
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import anyio
 
 from tierwise.routing import pricing
 from tierwise.routing.errors import UpstreamError, UpstreamTimeout
 from tierwise.routing.policy import Candidate
-from tierwise.routing.providers.base import Completion, Usage
+from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
-from tierwise.storage.records import AttemptRecord
+from tierwise.storage.records import AttemptRecord, Usage
 
 
 class GrowingText:
@@ -81,13 +81,14 @@ class Recorder:
 
     def answered(self, completion: Completion) -> None:
         usage = completion.usage
-        self._append("ok", self._bounded(usage) if usage.estimated else usage)
+        self._append("ok", self._bounded(usage) if usage.estimated else usage, completion.reported_cost)
 
     def failed(self, error: UpstreamError) -> None:
-        """A provider charges for what it wrote before it broke, and for work that outlasted our wait;
-        a refusal before the first word costs nothing."""
+        """A provider charges for what it says, for what it wrote before it broke, and for work that
+        outlasted our wait; a refusal before the first word costs nothing."""
         charged = self._journal.text or isinstance(error, UpstreamTimeout)
-        self._append(error.code, self._estimate() if charged else Usage())
+        usage = error.usage or (self._estimate() if charged else Usage())
+        self._append(error.code, usage, error.reported_cost)
 
     def cancelled(self) -> None:
         """A request that was under way has had its prompt read, and is charged for it."""
@@ -105,27 +106,24 @@ class Recorder:
         """Our own count, which may not pass what the model could write: no more is reserved."""
         return replace(usage, output_tokens=min(usage.output_tokens, self._candidate.max_tokens))
 
-    def _append(self, outcome: str, usage: Usage) -> None:
-        model = self._candidate.model
-        cost = 0 if usage.total_tokens == 0 else pricing.cost(usage, model.price) if model.price else None
-        self._journal.attempts.append(
-            AttemptRecord(
-                provider=model.provider,
-                model=model.id,
-                outcome=outcome,
-                started_at=int(self._started_at * 1000),
-                latency_ms=(time.perf_counter() - self._start) * 1000,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                cache_read_tokens=usage.cache_read_tokens,
-                cache_write_tokens=usage.cache_write_tokens,
-                reasoning_tokens=usage.reasoning_tokens,
-                estimated=usage.estimated,
-                cost_nano_usd=cost,
-                cost_note=model.price_note
-                if cost is None
-                else "token counts estimated"
-                if usage.estimated
-                else None,
-            )
+    def _append(self, outcome: str, usage: Usage, reported_cost: int | None = None) -> None:
+        model, latency_ms = self._candidate.model, (time.perf_counter() - self._start) * 1000
+        record = AttemptRecord(
+            **asdict(usage),
+            provider=model.provider,
+            model=model.id,
+            outcome=outcome,
+            started_at=int(self._started_at * 1000),
+            latency_ms=latency_ms,
+            cost_reported=reported_cost is not None,
         )
+        cost = self._cost(record) if reported_cost is None else reported_cost
+        estimated = usage.estimated and reported_cost is None
+        note = model.price_note if cost is None else "token counts estimated" if estimated else None
+        self._journal.attempts.append(replace(record, cost_nano_usd=cost, cost_note=note))
+
+    def _cost(self, attempt: AttemptRecord) -> int | None:
+        price = self._candidate.model.price
+        if attempt.total_tokens == 0:
+            return 0
+        return pricing.cost(attempt, price, attempt.ended_at) if price else None

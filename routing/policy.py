@@ -12,12 +12,12 @@ from tierwise.routing.complexity import Complexity
 from tierwise.routing.errors import NoCandidate
 from tierwise.routing.models import Model
 from tierwise.routing.pricing import FREE
-from tierwise.routing.providers.base import Usage
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.settings import Strategy
 from tierwise.routing.steering import Steering
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.storage.budgets import AtLimit, Budget
+from tierwise.storage.records import Usage
 
 TYPICAL_OUTPUT_TOKENS = {Tier.SIMPLE: 150, Tier.STANDARD: 600, Tier.COMPLEX: 1500}
 """What an answer of each tier tends to have; only for the estimate that people are shown."""

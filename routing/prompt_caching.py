@@ -12,9 +12,9 @@ from hashlib import blake2b
 from tierwise.routing import pricing
 from tierwise.routing.models import Model
 from tierwise.routing.policy import TYPICAL_OUTPUT_TOKENS, Candidate, Plan
-from tierwise.routing.providers.base import Usage
 from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.tokens import estimate_prompt_tokens
+from tierwise.storage.records import Usage
 
 SHORTEST_PREFIX = 1024
 """Tokens; nobody caches fewer (platform.openai.com/docs/guides/prompt-caching, and so Anthropic's
@@ -107,7 +107,7 @@ def saving(usage: Usage, model: Model) -> int | None:
     """What the provider's cache saved in nano-USD, less than 0 where it cost; None if nothing was cached."""
     if model.price is None or not (usage.cache_read_tokens or usage.cache_write_tokens):
         return None
-    uncached = replace(usage, cache_read_tokens=0, cache_write_tokens=0)
+    uncached = replace(usage, cache_read_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
     return pricing.cost(uncached, model.price) - pricing.cost(usage, model.price)
 
 

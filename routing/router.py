@@ -28,11 +28,11 @@ from tierwise.routing.journal import Journal, Recorder
 from tierwise.routing.models import Model
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.prompt_caching import marked
-from tierwise.routing.providers.base import Completion, Provider, UpstreamCall, Usage
+from tierwise.routing.providers.base import Completion, Provider, UpstreamCall
 from tierwise.routing.request import Payload
 from tierwise.routing.settings import RoutingSettings
 from tierwise.routing.tokens import estimate_prompt_tokens
-from tierwise.storage.records import CachedAnswer
+from tierwise.storage.records import CachedAnswer, Usage
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class Served:
 
     candidate: Candidate
     completion: Completion
+    cost: int | None
+    """What this answer cost when it was written, in nano-USD; None if that is unknown."""
     from_cache: CachedAnswer | None = None
     escalated: str | None = None
     """What was wrong with a cheaper model's answer, in a cascade."""
@@ -147,7 +149,9 @@ class Router:
         """One candidate with its retries; None when it is time for the next one."""
         for retries in range(self._settings.max_retries + 1):
             try:
-                return Served(candidate=candidate, completion=await self._fitting(run, candidate))
+                completion = await self._fitting(run, candidate)
+                cost = run.journal.attempts[-1].cost_nano_usd
+                return Served(candidate=candidate, completion=completion, cost=cost)
             except RequestRejected:
                 raise
             except UpstreamError as error:

@@ -221,14 +221,42 @@ class RoutingSettings(Section):
     """May a cheaper tier serve when neither the chosen one nor a higher one can?"""
 
 
-class ModelPrice(Section):
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ServiceTier = Literal["batch", "flex", "balanced", "priority", "ultrafast"]
+"""What providers say that they charged by, where it is not their standard price."""
+
+
+class PartPrices(Section):
+    """USD per million tokens of what is charged apart; else it costs what other input or output does."""
+
+    cache_read: Dollars | None = None
+    cache_write: Dollars | None = None
+    cache_write_1h: Dollars | None = None
+    """Kept for an hour; by default what `cache_write` costs."""
+    audio_input: Dollars | None = None
+    image_input: Dollars | None = None
+    reasoning: Dollars | None = None
+    audio_output: Dollars | None = None
+    image_output: Dollars | None = None
+
+
+class StepPrice(PartPrices):
+    """What some calls cost, in USD per million tokens; what is left out costs what it does in all others."""
+
+    input: Dollars | None = None
+    output: Dollars | None = None
+
+
+class ModelPrice(PartPrices):
     """USD per million tokens."""
 
-    input: float = Field(ge=0, allow_inf_nan=False)
-    output: float = Field(ge=0, allow_inf_nan=False)
-    cache_read: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    cache_write: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    reasoning: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    input: Dollars
+    output: Dollars
+    request: Dollars = 0
+    """USD for the request itself."""
+    above: dict[Annotated[int, Field(ge=1)], StepPrice] = Field(default_factory=dict[int, StepPrice])
+    """By prompt tokens: what a call with more of them costs, all of its tokens."""
+    service_tiers: dict[ServiceTier, StepPrice] = Field(default_factory=dict[ServiceTier, StepPrice])
 
 
 class DefaultSettings(Section):

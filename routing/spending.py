@@ -3,8 +3,9 @@
 What is reserved for a call is what its attempts have cost so far and the most that the next one can
 cost, renewed before each attempt. So retries and fallbacks need no room before they are due, and the
 limit holds all the same. The most that an attempt can cost is `max_tokens` of output, and for the
-prompt a token for each byte, at the dearest rate that could apply; a provider that writes more than
-`max_tokens` breaks that bound.
+prompt a token for each byte, at the dearest rate that could apply. A provider that writes more than
+`max_tokens`, or charges by another price than is known, breaks that bound: what it really charged is
+spent all the same, and the thresholds that this crosses are told.
 """
 
 import logging

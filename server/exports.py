@@ -15,7 +15,7 @@ from tierwise.routing.pricing import usd
 from tierwise.server.errors import UnusableFile
 from tierwise.server.usage import UsageQuery, usage_groups
 from tierwise.storage.ports import Ledger
-from tierwise.storage.records import CallRecord
+from tierwise.storage.records import TOKEN_COUNTS, CallRecord
 
 Format = Literal["csv", "json", "jsonl", "parquet"]
 Row = dict[str, Any]
@@ -38,19 +38,17 @@ CALL_COLUMNS: Mapping[str, type] = {
     "model": str,
     "cached": bool,
     "attempts": int,
-    "input_tokens": int,
-    "output_tokens": int,
-    "cache_read_tokens": int,
-    "cache_write_tokens": int,
-    "reasoning_tokens": int,
+    **dict.fromkeys(TOKEN_COUNTS, int),
     "estimated": bool,
     "cost_usd": float,
+    "cost_reported": bool,
     "saved_usd": float,
     "latency_ms": float,
     "finish_reason": str,
     "metadata": str,
 }
-"""The columns of an exported call. Tokens and cost are those of all its attempts; null is unknown."""
+"""The columns of an exported call. Tokens and cost are those of all its attempts; null is unknown;
+`estimated` and `cost_reported` hold for some attempt of it."""
 GROUP_COLUMNS: Mapping[str, type] = {
     "key": str,
     "calls": int,
@@ -78,9 +76,7 @@ async def group_rows(ledger: Ledger, query: UsageQuery) -> AsyncIterator[list[Ro
 
 
 def _call_row(call: CallRecord) -> Row:
-    def total(name: str) -> int:
-        return sum(getattr(attempt, name) for attempt in call.attempts)
-
+    tokens = {name: sum(getattr(attempt, name) for attempt in call.attempts) for name in TOKEN_COUNTS}
     return {
         "call_id": call.call_id,
         "started_at": datetime.fromtimestamp(call.started_at / 1000, UTC).isoformat(timespec="milliseconds"),
@@ -96,13 +92,10 @@ def _call_row(call: CallRecord) -> Row:
         "model": call.model,
         "cached": call.cached,
         "attempts": len(call.attempts),
-        "input_tokens": call.input_tokens,
-        "output_tokens": call.output_tokens,
-        "cache_read_tokens": total("cache_read_tokens"),
-        "cache_write_tokens": total("cache_write_tokens"),
-        "reasoning_tokens": total("reasoning_tokens"),
+        **tokens,
         "estimated": any(attempt.estimated for attempt in call.attempts),
         "cost_usd": None if call.cost_nano_usd is None else usd(call.cost_nano_usd),
+        "cost_reported": any(attempt.cost_reported for attempt in call.attempts),
         "saved_usd": None if call.saved_nano_usd is None else usd(call.saved_nano_usd),
         "latency_ms": call.latency_ms,
         "finish_reason": call.finish_reason,

@@ -15,8 +15,45 @@ class CallStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRecord:
-    """One request to one model, answered or not."""
+class Usage:
+    """What one request used, in the parts that providers bill apart. Counts are tokens."""
+
+    input_tokens: int = 0
+    """All prompt tokens, cached ones included. Those read from a cache, written to it, and of audio and
+    images are parts of it that do not overlap."""
+    output_tokens: int = 0
+    """All generated tokens; reasoning, audio and images are parts of it that do not overlap."""
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    """Those among `cache_write_tokens` that are kept for an hour, not for five minutes."""
+    audio_input_tokens: int = 0
+    image_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_output_tokens: int = 0
+    image_output_tokens: int = 0
+    service_tier: str = ""
+    """`flex`, `priority`, `batch`…, where the provider says that it charged by that; else empty."""
+    estimated: bool = False
+    """The provider reported no usage; the token counts are our own."""
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+TOKEN_COUNTS = tuple(field.name for field in fields(Usage) if field.name.endswith("_tokens"))
+"""The names of the counts in a `Usage`."""
+RARELY_BILLED = (
+    *("cache_write_1h_tokens", "audio_input_tokens", "image_input_tokens", "audio_output_tokens"),
+    *("image_output_tokens", "service_tier"),
+)
+"""The names of what in a `Usage` is mostly 0 or empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord(Usage):
+    """One request to one model, answered or not, with what it used."""
 
     provider: str
     model: str
@@ -26,20 +63,17 @@ class AttemptRecord:
     """In our own words; a provider's could quote the prompt."""
     started_at: int
     latency_ms: float
-    input_tokens: int = 0
-    """All prompt tokens, cached ones included."""
-    output_tokens: int = 0
-    """All generated tokens, reasoning included."""
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    estimated: bool = False
-    """The provider reported no usage; the token counts are our own."""
     cost_nano_usd: int | None = 0
+    cost_reported: bool = False
+    """The cost is what the provider itself says that it charges."""
     old_cost_nano_usd: int | None = None
     """The first known figure that a correction of prices replaced; None if none did."""
     cost_note: str | None = None
     """Why the cost is unknown or estimated."""
+
+    @property
+    def ended_at(self) -> int:
+        return self.started_at + int(self.latency_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,28 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tierwise.routing.request import Message, Payload, ToolCall
+from tierwise.storage.records import Usage
 
 OnText = Callable[[str], None]
 """Called on the event loop with each piece of text as it arrives; must not block or raise."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Tokens that one attempt used, as the provider bills them."""
-
-    input_tokens: int = 0
-    """All prompt tokens; `cache_read_tokens` and `cache_write_tokens` are parts of it."""
-    output_tokens: int = 0
-    """All generated tokens; `reasoning_tokens` is a part of it."""
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    estimated: bool = False
-    """The provider reported nothing; these are counted here."""
-
-    @property
-    def total_tokens(self) -> int:
-        return self.input_tokens + self.output_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +44,8 @@ class Completion:
     finish_reason: str
     """`stop`, `length`, `content_filter` or `tool_calls`, as OpenAI names them."""
     usage: Usage
+    reported_cost: int | None = None
+    """What the provider itself says that it charges, in nano-USD."""
     tool_calls: tuple[ToolCall, ...] = ()
     """What the model asks its caller to run, in place of an answer or beside it."""
     mean_logprob: float | None = None

@@ -25,7 +25,8 @@ from tierwise.routing.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall, Usage
+from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall
+from tierwise.storage.records import Usage
 
 EMBEDDED_CONTEXT_TOKENS = 4096
 """Prompt and answer together; half of what SmolLM2 was trained for, which bounds the memory."""

@@ -18,11 +18,13 @@ import anyio
 import anyio.to_thread
 
 from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
-from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall, Usage
+from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall
 from tierwise.routing.providers.litellm_errors import message, translate
+from tierwise.routing.providers.litellm_usage import read_cost, read_usage
 from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
 from tierwise.routing.providers.thinking import ThinkingFilter
 from tierwise.routing.request import ToolCall
+from tierwise.storage.records import Usage
 
 _ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else the import fetches a price list from the network
@@ -39,17 +41,16 @@ _NO_KEY = "no-key"
 _SPEAK_OPENAI_UNDER_V1 = frozenset({"ollama", "vllm", "lm_studio", "llamafile"})
 """Local servers that litellm reaches by their own protocol, but whose `/v1` is OpenAI's."""
 
-_ABSURD = 10**9
-"""No model reads or writes as many tokens: a provider that reports them is not believed."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
     content: str
     finish_reason: str | None
     """None when the stream ended before the model had."""
-    usage: Any
-    """litellm's `Usage` if the provider reported one."""
+    usage: Usage | None
+    """None if the provider reported none."""
+    cost: int | None
+    """What the provider says that it charges, in nano-USD."""
     logprobs: list[float]
     """Of each token, if they were asked for and given."""
     tool_calls: tuple[ToolCall, ...]
@@ -68,14 +69,20 @@ class LiteLLMProvider(Provider):
         litellm = await asyncio.wrap_future(loading())
         request = _stream(litellm, call, on_text) if on_text else _fetch(litellm, call)
         answer = await _attempt(call, request)
-        _check(answer, call)
-        usage = _usage(answer) or await anyio.to_thread.run_sync(
+        try:
+            _check(answer, call)
+        except UpstreamError as error:
+            if answer.finish_reason is not None:  # else the usage may be that of its beginning
+                error.usage, error.reported_cost = answer.usage, answer.cost
+            raise
+        usage = answer.usage or await anyio.to_thread.run_sync(
             _count_tokens, litellm, call, answer.content, abandon_on_cancel=True
         )
         return Completion(
             content=answer.content,
             finish_reason=answer.finish_reason or "",
             usage=usage,
+            reported_cost=answer.cost,
             tool_calls=answer.tool_calls,
             mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
         )
@@ -103,15 +110,16 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     content = thinking.feed(choice.message.content or "") + thinking.close()
     tools = ToolCallParts()
     tools.feed(choice.message.tool_calls)
-    usage = getattr(response, "usage", None)
-    return _Answer(content, choice.finish_reason, usage, _logprobs(choice), tools.calls())
+    usage = read_usage(response, response, written=bool(content))
+    cost = read_cost(response, _headers(response))
+    return _Answer(content, choice.finish_reason, usage, cost, _logprobs(choice), tools.calls())
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     options = {"stream": True, "stream_options": {"include_usage": True}}
     pieces: list[str] = []
     thinking = ThinkingFilter()
-    usage: Any = None
+    summary: Any = None
     logprobs: list[float] = []
     tools = ToolCallParts()
 
@@ -122,7 +130,7 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
 
     async with aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream:
         async for chunk in stream:
-            usage = getattr(chunk, "usage", None) or usage
+            summary = chunk if getattr(chunk, "usage", None) else summary
             if chunk.choices:
                 delta = chunk.choices[0].delta
                 hand_over(thinking.feed(delta.content or ""))
@@ -131,9 +139,16 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     hand_over(thinking.close())
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
-    reported = any(getattr(chunk, "usage", None) for chunk in stream.chunks)
-    reported_usage = usage if reported else None
-    return _Answer("".join(pieces), finish_reason, reported_usage, logprobs, tools.calls())
+    sent = next((chunk for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
+    content = "".join(pieces)
+    usage = read_usage(summary, sent, written=bool(content)) if sent else None
+    cost = read_cost(sent, _headers(stream))
+    return _Answer(content, finish_reason, usage, cost, logprobs, tools.calls())
+
+
+def _headers(response: Any) -> dict[str, Any]:
+    """Those of the provider, as litellm names them."""
+    return response._hidden_params.get("additional_headers") or {}
 
 
 def _logprobs(choice: Any) -> list[float]:
@@ -187,29 +202,6 @@ def _check(answer: _Answer, call: UpstreamCall) -> None:
     if answer.finish_reason == "content_filter":
         raise ContentRefused(message(ContentRefused, call))
     raise BadResponse(message(BadResponse, call, "it is empty"))
-
-
-def _usage(answer: _Answer) -> Usage | None:
-    """The tokens as reported; litellm counts cached prompt tokens in for every provider."""
-    reported = answer.usage
-    input_tokens, output_tokens = _tokens(reported, "prompt_tokens"), _tokens(reported, "completion_tokens")
-    written = 1 if answer.content or answer.tool_calls else 0
-    if not 0 < input_tokens < _ABSURD or not written <= output_tokens < _ABSURD:
-        return None
-    sent = getattr(reported, "prompt_tokens_details", None)
-    made = getattr(reported, "completion_tokens_details", None)
-    cache_read = min(_tokens(sent, "cached_tokens"), input_tokens)
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cache_read_tokens=cache_read,
-        cache_write_tokens=min(_tokens(sent, "cache_creation_tokens"), input_tokens - cache_read),
-        reasoning_tokens=min(_tokens(made, "reasoning_tokens"), output_tokens),
-    )
-
-
-def _tokens(owner: Any, name: str) -> int:
-    return max(int(getattr(owner, name, 0) or 0), 0)
 
 
 def _count_tokens(litellm: Any, call: UpstreamCall, content: str) -> Usage:

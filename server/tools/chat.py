@@ -250,7 +250,7 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         cost_usd=None if receipt.cost is None else usd(receipt.cost),
         saved_usd=None if receipt.saved is None else usd(receipt.saved),
         latency_ms=round(receipt.latency_ms, 1),
-        cached=receipt.cached if receipt.similarity is None else "semantic",
+        cached=receipt.cached_as,
         finish_reason=receipt.finish_reason,
         **{name: value for name, value in optional.items() if value is not None},
     )

@@ -12,7 +12,6 @@ from tierwise.routing.calls import Call
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.policy import TYPICAL_OUTPUT_TOKENS, Plan
 from tierwise.routing.pricing import cost, nano_usd, usd
-from tierwise.routing.providers.base import Usage
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.spending import dollars, most
 from tierwise.routing.tokens import estimate_prompt_tokens
@@ -20,6 +19,7 @@ from tierwise.server.tools.base import Answer, Arguments, Prompt, Text, Tool, To
 from tierwise.server.tools.chat import Whole
 from tierwise.server.tools.conversation import Name
 from tierwise.storage.errors import TierwiseError
+from tierwise.storage.records import Usage
 
 _MOST_COMPARED = 8
 
@@ -130,8 +130,9 @@ class Compared(BaseModel):
     cost_usd: float | None = None
     latency_ms: float | None = None
     output_tokens: int | None = None
-    cached: bool | None = None
+    cached: bool | Literal["semantic"] | None = None
     call_id: str | None = None
+    warning: str | None = None
 
 
 class Comparison(BaseModel):
@@ -207,8 +208,9 @@ def _answered(call: Call, name: str) -> Compared:
         cost_usd=None if receipt.cost is None else usd(receipt.cost),
         latency_ms=round(receipt.latency_ms, 1),
         output_tokens=receipt.output_tokens,
-        cached=receipt.cached,
+        cached=receipt.cached_as,
         call_id=call.id,
+        warning=receipt.warning,
     )
 
 

@@ -17,7 +17,7 @@ _TRIED = ("provider", "model")
 _ATTEMPT = (
     *("outcome", "error", "started_at", "latency_us", "input_tokens", "output_tokens", "cache_read_tokens"),
     *("cache_write_tokens", "reasoning_tokens", "estimated", "cost_nano_usd", "old_cost_nano_usd"),
-    "cost_note",
+    *("cost_note", "cost_reported", "billed"),
 )
 _COLUMNS = [
     "page.id",
@@ -72,7 +72,9 @@ def _call(rows: list[Row]) -> CallRecord:
 def _attempt(row: Row) -> AttemptRecord:
     values = _values((*_TRIED, *_ATTEMPT), row)
     values["estimated"] = bool(values["estimated"])
-    return AttemptRecord(**values)
+    values["cost_reported"] = bool(values["cost_reported"])
+    billed = json.loads(values.pop("billed") or "{}")
+    return AttemptRecord(**values, **billed)
 
 
 def _values(names: Iterable[str], row: Row) -> dict[str, Any]:

@@ -284,6 +284,42 @@ async def test_a_threshold_is_told_once_in_the_receipt_and_to_whoever_listens(
     assert heard[0].period_start < datetime.now(UTC).timestamp() * 1000 < (heard[0].period_end or 0)
 
 
+async def test_an_answer_longer_than_max_tokens_is_charged_in_full_and_told(
+    fake: FakeProvider, store: Store
+) -> None:
+    fake.always("standard", ok(usage={**USAGE, "completion_tokens": 1000}))
+    heard: list[Alert] = []
+    async with running(fake, store, budgets=(budget(worst("one")),)) as bench:
+        bench.engine.alarms.append(heard.append)
+        receipt = await bench.ask(prompt="one", max_tokens=MAX_TOKENS)
+        assert receipt.cost == 50 * 10_000 + 1000 * 20_000
+        assert await spent(bench) == (receipt.cost, 0)
+        assert isinstance(await bench.failure(prompt="two", max_tokens=MAX_TOKENS), BudgetExceeded)
+    assert [alert.percent for alert in heard] == [80, 90, 100]
+    assert (receipt.warning or "").endswith("has reached 100% of its limit: $0.020500 of $0.002830 is spent.")
+
+
+async def test_what_a_provider_reports_is_charged_and_not_what_was_held(
+    fake: FakeProvider, store: Store
+) -> None:
+    fake.next("standard", ok(usage={**USAGE, "cost": 0.5}), ok(usage={**USAGE, "cost": 0.0000001}))
+    async with running(fake, store, budgets=(budget(10**9),)) as bench:
+        assert (await bench.ask(prompt="one")).cost == 500_000_000
+        assert (await bench.ask(prompt="two")).cost == 100
+        assert await spent(bench) == (500_000_100, 0)
+
+
+async def test_a_model_without_a_price_is_charged_what_its_provider_reports(
+    fake: FakeProvider, store: Store
+) -> None:
+    fake.always("unpriced", ok(usage={**USAGE, "cost": 0.25}))
+    lenient = budget(10**9, at_limit=AtLimit.WARN)
+    async with running(fake, store, routing=only("fake/unpriced"), budgets=(lenient,)) as bench:
+        receipt = await bench.ask()
+        assert (receipt.cost, receipt.cost_note) == (250_000_000, None)
+        assert await spent(bench) == (250_000_000, 0)
+
+
 async def test_identical_calls_at_once_are_told_of_a_threshold_once(fake: FakeProvider, store: Store) -> None:
     gate = Gate(ok(usage=USAGE))
     fake.always("standard", gate)

@@ -34,7 +34,14 @@ async def filled(demo: Installation) -> Installation:
         call(
             "a",
             attempt(cost_nano_usd=7, outcome="rate_limited", cache_read_tokens=4),
-            attempt(cost_nano_usd=1_500_000_000, model="large", estimated=True),
+            attempt(
+                cost_nano_usd=1_500_000_000,
+                cost_reported=True,
+                model="large",
+                estimated=True,
+                cache_write_tokens=3,
+                cache_write_1h_tokens=2,
+            ),
             started_at=NOON,
             tenant=EVIL,
             agent='say "hi", twice\nor not',
@@ -66,6 +73,8 @@ async def test_csv_holds_each_call_of_the_period_once(filled: Installation):
     assert first["started_at"] == "2026-03-28T12:00:00.000+00:00"
     assert (first["cost_usd"], first["saved_usd"], first["attempts"]) == ("1.500000007", "-0.000000009", "2")
     assert (first["input_tokens"], first["cache_read_tokens"], first["estimated"]) == ("20", "4", "True")
+    assert (first["cache_write_tokens"], first["cache_write_1h_tokens"]) == ("3", "2")
+    assert [row["cost_reported"] for row in rows] == ["True", "False", "False"]
     assert first["agent"] == 'say "hi", twice\nor not'
     assert json.loads(first["metadata"]) == {"ünï": "✓"}
     assert (second["cost_usd"], second["status"], second["error"]) == ("", "failed", "Oops")

@@ -43,6 +43,7 @@ async def mispriced(installation: Installation) -> Installation:
         call("unpriced", tried("unpriced", cost_nano_usd=4), started_at=NOON),
         call("gone", attempt(provider="nobody", model="parrot-7b", cost_nano_usd=5), started_at=NOON),
         call("no tokens", tried(cost_nano_usd=0, input_tokens=0, output_tokens=0), started_at=NOON),
+        call("reported", tried(cost_nano_usd=8, cost_reported=True), started_at=NOON),
         call("imported", tried(cost_nano_usd=6), started_at=NOON, operation="imported"),
         call("before", tried(cost_nano_usd=7), started_at=at("2026-03-27T23:59")),
     )
@@ -57,6 +58,7 @@ async def test_repricing_reckons_anew_from_tokens_and_keeps_the_old_figure(mispr
     assert costs(now["cached"]) == [(16_000, 3)]
     assert costs(now["unknown"]) == [(16_000, None)]
     kept = {"right": 16_000, "unpriced": 4, "gone": 5, "no tokens": 0, "imported": 6, "before": 7}
+    kept["reported"] = 8
     assert {name: costs(now[name]) for name in kept} == {name: [(cost, None)] for name, cost in kept.items()}
     async with ledger(mispriced) as store:
         assert await store.check() == []
@@ -69,7 +71,9 @@ async def test_the_table_says_what_changed_by_model(mispriced: Installation):
     lines = {line.split()[0]: line.split()[1:] for line in ended.stdout.decode().splitlines()}
     assert lines["fake/small"] == ["3", "$0.000000", "$0.000048", "$0.000048"]
     assert lines["fake/large"] == ["1", "$0.000000", "$0.001600", "$0.001600"]
-    assert "4 attempts were changed. 2 attempts keep their cost" in " ".join(ended.stderr.decode().split())
+    said = " ".join(ended.stderr.decode().split())
+    assert "4 attempts were changed. 2 attempts keep their cost" in said
+    assert said.endswith("1 kept what their provider reported.")
     again = await mispriced.run("reprice", "--since", "2026-03-28")
     assert again.stdout == b""
     assert again.stderr.startswith(b"0 attempts were changed.")

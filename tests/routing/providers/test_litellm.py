@@ -5,9 +5,10 @@ from tests import fake_provider
 from tests.fake_provider import Behaviour, Exchange, FakeProvider, OpenAIExchange
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
-from tierwise.routing.providers.base import Completion, UpstreamCall, Usage
+from tierwise.routing.providers.base import Completion, UpstreamCall
 from tierwise.routing.providers.litellm import LiteLLMProvider
 from tierwise.routing.request import Message, Payload
+from tierwise.storage.records import Usage
 
 pytestmark = [
     pytest.mark.anyio,
