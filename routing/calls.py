@@ -290,6 +290,12 @@ def _prompt_cache_saved(served: Served) -> int | None:
 
 
 def _why(plan: Plan, served: Served) -> str:
+    stand_in = served.completion.stand_in
+    replaced = f"; {served.candidate.model.provider} let {stand_in} answer in its place" if stand_in else ""
+    return _why_this_model(plan, served) + replaced
+
+
+def _why_this_model(plan: Plan, served: Served) -> str:
     if served.downgraded is not None:
         cheapest = f"{served.candidate.model.id} served, the cheapest that can"
         return f"{plan.reason}; but {served.downgraded}, so {cheapest}"

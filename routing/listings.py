@@ -16,7 +16,7 @@ Fields = Mapping[str, Any]
 _LONGEST_NAME = 200
 _MOST_TOKENS = 10**9
 _MOST_USD = 1.0
-"""A token: no model costs a thousandth of it, so that what says more is not believed."""
+"""For a token, or a request: what says more is not believed."""
 _LIMITS = ("max_input_tokens", "max_output_tokens")
 _INPUT, _OUTPUT = "input_cost_per_token", "output_cost_per_token"
 
@@ -99,7 +99,10 @@ def _offer(info: Fields) -> Offer:
 
 
 def _checked(info: Fields) -> dict[str, Any]:
-    """What can be believed of it: prices and limits that are plain numbers, abilities, a real date."""
+    """What can be believed of it: prices and limits that are plain numbers, abilities, a real date.
+
+    Prices that go by steps or by the hour are left out: a proxy tells what each answer cost, too.
+    """
     checked: dict[str, Any] = {}
     for name, value in info.items():
         if (name.startswith("supports_") and isinstance(value, bool)) or _is_price(name, value):
@@ -112,7 +115,8 @@ def _checked(info: Fields) -> dict[str, Any]:
 
 
 def _is_price(name: str, value: Any) -> bool:
-    return ("cost_per_token" in name or "_token_cost" in name) and 0 <= _number(value) <= _MOST_USD
+    rate = "cost_per_token" in name or "_token_cost" in name or name == "input_cost_per_request"
+    return rate and 0 <= _number(value) <= _MOST_USD
 
 
 def _number(value: Any) -> float:

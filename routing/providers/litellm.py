@@ -20,7 +20,7 @@ import anyio.to_thread
 from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
 from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall
 from tierwise.routing.providers.litellm_errors import message, translate
-from tierwise.routing.providers.litellm_usage import read_cost, read_usage
+from tierwise.routing.providers.litellm_usage import read_cost, read_stand_in, read_usage
 from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
 from tierwise.routing.providers.thinking import ThinkingFilter
 from tierwise.routing.request import ToolCall
@@ -54,6 +54,8 @@ class _Answer:
     logprobs: list[float]
     """Of each token, if they were asked for and given."""
     tool_calls: tuple[ToolCall, ...]
+    stand_in: str | None
+    """See `Completion`."""
 
 
 class LiteLLMProvider(Provider):
@@ -84,6 +86,7 @@ class LiteLLMProvider(Provider):
             usage=usage,
             reported_cost=answer.cost,
             tool_calls=answer.tool_calls,
+            stand_in=answer.stand_in,
             mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
         )
 
@@ -111,8 +114,9 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     tools = ToolCallParts()
     tools.feed(choice.message.tool_calls)
     usage = read_usage(response, response, written=bool(content))
-    cost = read_cost(response, _headers(response))
-    return _Answer(content, choice.finish_reason, usage, cost, _logprobs(choice), tools.calls())
+    headers = _headers(response)
+    cost, stand_in = read_cost(response, headers), read_stand_in(headers)
+    return _Answer(content, choice.finish_reason, usage, cost, _logprobs(choice), tools.calls(), stand_in)
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
@@ -142,8 +146,9 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     sent = next((chunk for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
     content = "".join(pieces)
     usage = read_usage(summary, sent, written=bool(content)) if sent else None
-    cost = read_cost(sent, _headers(stream))
-    return _Answer(content, finish_reason, usage, cost, logprobs, tools.calls())
+    headers = _headers(stream)
+    cost, stand_in = read_cost(sent, headers), read_stand_in(headers)
+    return _Answer(content, finish_reason, usage, cost, logprobs, tools.calls(), stand_in)
 
 
 def _headers(response: Any) -> dict[str, Any]:

@@ -172,10 +172,20 @@ async def test_a_budget_of_the_proxy_that_is_spent_lets_another_model_serve(
     assert f"gateway says that the budget or credit for {model} is spent (No deployments available" in told
 
 
-async def test_a_model_that_the_proxy_replaced_by_itself_answers(proxy: str, tmp_path: Path):
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_model_that_the_proxy_replaced_by_itself_is_named(proxy: str, tmp_path: Path, streamed: bool):
     async with routing(proxy, tmp_path, "replaced") as router:
-        answer = await router.chat("Hello")
-    assert answer.content == "a quick answer"
+        if streamed:
+            stream = router.stream("Hello")
+            assert "".join([piece async for piece in stream]) == "a quick answer"
+            answer = stream.receipt
+        else:
+            answer = await router.chat("Hello")
+    assert (answer.content, answer.model) == ("a quick answer", "gateway/replaced")
+    assert answer.reason.endswith("; gateway let quick answer in its place")
+    [attempt] = answer.attempts
+    assert attempt.cost_reported  # so the cost is that of `quick`
+    assert answer.cost == 1000 * attempt.input_tokens + 2000 * attempt.output_tokens
 
 
 async def test_a_wrong_key_is_told_where_the_models_are_and_when_one_is_called(proxy: str, tmp_path: Path):
