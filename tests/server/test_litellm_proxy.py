@@ -107,6 +107,15 @@ async def test_a_chat_is_answered_and_charged_at_the_proxys_price(proxy: str, tm
     assert usage.total_cost_usd == pytest.approx(tierwise.usd(COST))
 
 
+async def test_the_providers_usual_name_and_address_will_do_as_well(proxy: str, tmp_path: Path):
+    config = settings(proxy, tmp_path)
+    config["litellm"]["providers"] = {"litellm_proxy": {"api_base": proxy, "discover": True}}
+    environ = {"LITELLM_PROXY_API_KEY": MASTER_KEY}
+    async with tierwise.open(config, environ=environ) as router:
+        answer = await router.chat("Hello", model="quick")
+    assert (answer.content, answer.model, answer.cost) == ("a quick answer", "litellm_proxy/quick", COST)
+
+
 async def test_a_stream_comes_in_pieces(proxy: str, tmp_path: Path):
     async with routing(proxy, tmp_path, "talkative") as router:
         stream = router.stream("Hello")
