@@ -133,8 +133,9 @@ class Engine:
         """Called with each record after it was committed."""
         self.alarms = self._books.alarms
         """Called with each threshold of a budget that a call has crossed; must neither block nor raise."""
+        self.environ = environ
+        """Where the keys are."""
         self._settings = settings
-        self._environ = environ
         self._providers = providers
         self._tasks = tasks
         self.inventory = Inventory(
@@ -255,7 +256,7 @@ class Engine:
 
     def _api_key(self, model: Model) -> str | None:
         # A judge is asked whether or not its key is there: without one the provider says so.
-        return self._environ.get(model.key_variable, "").strip() or None if model.key_variable else None
+        return self.environ.get(model.key_variable, "").strip() or None if model.key_variable else None
 
     def _may_outlast_its_wait(self, candidate: Candidate, request: ChatRequest) -> bool:
         long = (request.max_tokens or 0) > _TOKENS_PER_SECOND * self._settings.answer_within

@@ -46,7 +46,7 @@ class Inventory:
     routing: RoutingSettings
     pricing: Mapping[str, ModelPrice]
     local: LocalSettings
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     gateways: Gateways = field(init=False)
     """The endpoints that are asked for their models."""
     _catalog: Catalog | None = None

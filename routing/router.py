@@ -141,7 +141,9 @@ class Router:
         try:
             verdict = await self._attempt(run, judge, question, shown=False)
         except (UpstreamError, BudgetExceeded) as error:
-            _log.warning("The judge model %s failed, so the answer passes: %s", judge.model.id, error)
+            # Not its message: a provider may quote the answer that it was to judge.
+            kind = type(error).__name__
+            _log.warning("The judge model %s failed (%s), so the answer passes", judge.model.id, kind)
             return None
         return f"{judge.model.id} judged it not good enough" if judge_rejects(verdict.content) else None
 

@@ -4,8 +4,17 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
+from tierwise.routing.keys import holds_a_model_key, holds_a_secret, url_holds_a_key
 from tierwise.routing.request import Tier
 from tierwise.storage.budgets import AtLimit, BudgetPeriod, BudgetScope
 
@@ -35,8 +44,37 @@ def _variable_name(value: str) -> str:
     return value
 
 
-VariableName = Annotated[str, AfterValidator(_variable_name)]
-"""The name of an environment variable."""
+def _key_variable(value: str, info: ValidationInfo) -> str:
+    if not _is_trusted(value, info) and not holds_a_model_key(value):
+        raise ValueError(
+            "a settings file may name only variables whose names say that they hold a model provider's key,"
+            " such as GATEWAY_API_KEY, so that it cannot send other secrets away; rename the variable, or"
+            " name it in the environment, in TIERWISE_LITELLM__PROVIDERS__<NAME>__API_KEY_ENV"
+        )
+    return value
+
+
+def _secret_variable(value: str, info: ValidationInfo) -> str:
+    if not _is_trusted(value, info) and not holds_a_secret(value):
+        raise ValueError(
+            "a settings file may name only variables whose names say that they hold a secret, such as"
+            " HOOK_SECRET or SERVER_TOKEN; rename the variable, or name it in the environment"
+        )
+    return value
+
+
+def _is_trusted(variable: str, info: ValidationInfo) -> bool:
+    return info.context is None or variable in info.context[NAMED_OUTSIDE_THE_FILE]
+
+
+NAMED_OUTSIDE_THE_FILE = "named_outside_the_file"
+"""The entry of the validation context with the variables that the environment or the command line name for
+secrets: whoever controls these has no need to steal them. Without a context all are trusted."""
+
+KeyVariable = Annotated[str, AfterValidator(_variable_name), AfterValidator(_key_variable)]
+"""The name of an environment variable with the key of a model provider."""
+SecretVariable = Annotated[str, AfterValidator(_variable_name), AfterValidator(_secret_variable)]
+"""The name of one with a secret that is never sent anywhere."""
 
 
 def _http(url: str) -> str:
@@ -51,17 +89,23 @@ HttpUrl = Annotated[str, AfterValidator(_http)]
 
 def _without_credentials(url: str) -> str:
     parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise ValueError("it must hold no user name or password; name the key's variable in api_key_env")
+    if "@" in parts.netloc:
+        raise ValueError("it must hold no user name or password; a provider's api_key_env names its key")
+    if url_holds_a_key(url):
+        raise ValueError("it must hold no key; put it into a variable, and that one's name into api_key_env")
     return url
+
+
+OpenUrl = Annotated[HttpUrl, AfterValidator(_without_credentials)]
+"""A URL that may be shown."""
 
 
 class ProviderSettings(Section):
     """How one provider is reached."""
 
-    api_key_env: VariableName | None = None
+    api_key_env: KeyVariable | None = None
     """The environment variable that holds the key; by default the provider's usual one."""
-    api_base: Annotated[HttpUrl, AfterValidator(_without_credentials)] | None = None
+    api_base: OpenUrl | None = None
     """The provider's own endpoint, a LiteLLM proxy or any OpenAI-compatible server."""
     models: dict[str, str] = Field(default_factory=dict[str, str])
     """Short aliases for model names."""
@@ -298,7 +342,7 @@ class ConversationSettings(Section):
 class LocalSettings(Section):
     """What serves when no provider has a key."""
 
-    servers: tuple[str, ...] = (
+    servers: tuple[OpenUrl, ...] = (
         "http://127.0.0.1:11434/v1",  # Ollama
         "http://127.0.0.1:1234/v1",  # LM Studio
         "http://127.0.0.1:8080/v1",  # llama.cpp

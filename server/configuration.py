@@ -3,15 +3,16 @@
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
 
+from tierwise.routing.settings import NAMED_OUTSIDE_THE_FILE
 from tierwise.server.complaints import Layer, Location, complain, json_lines, toml_lines
 from tierwise.server.errors import ConfigurationError
-from tierwise.server.settings import VARIABLE_PREFIX, Settings
+from tierwise.server.settings import TOKEN_VARIABLE, VARIABLE_PREFIX, Settings
 
 CONFIG_VARIABLE = "TIERWISE_CONFIG"
 MAX_FILE_BYTES = 1_000_000
@@ -35,22 +36,36 @@ def load_settings(
         _environment_layer(environ),
         Layer("the command line", overrides),
     ]
-    return _checked(layers)
+    return _checked(layers, _named(layers[1:]))
 
 
 def settings_from(tree: Mapping[str, Any]) -> Settings:
     """The settings that `tree`, in the shape of the file, holds by itself; raises `ConfigurationError`."""
-    return _checked([Layer("the settings", tree)])
+    layers = [Layer("the settings", tree)]
+    return _checked(layers, _named(layers))  # a program may name any variable, as variables and flags may
 
 
-def _checked(layers: Sequence[Layer]) -> Settings:
+def _checked(layers: Sequence[Layer], named: frozenset[str]) -> Settings:
     merged: Mapping[str, Any] = {}
     for layer in layers:
         merged = _merge(merged, layer.tree)
     try:
-        return Settings.model_validate(merged)
+        return Settings.model_validate(merged, context={NAMED_OUTSIDE_THE_FILE: named})
     except ValidationError as error:
         raise ConfigurationError(complain(error, layers)) from None
+
+
+def _named(layers: Iterable[Layer]) -> frozenset[str]:
+    """The environment variables that the layers name for secrets."""
+    return frozenset(name for layer in layers for name in _variables_named_in(layer.tree))
+
+
+def _variables_named_in(tree: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _variables_named_in(cast("Mapping[str, Any]", value))
+        elif key.endswith("_env") and isinstance(value, str):
+            yield value
 
 
 def load_env_file(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
@@ -186,6 +201,7 @@ def _is_setting(name: str, value: str) -> bool:
     return (
         upper.startswith(VARIABLE_PREFIX)
         and upper != CONFIG_VARIABLE
+        and name != TOKEN_VARIABLE  # in another case it would be passed over, and a door stand open
         and not _SERVICE_LINK.match(f"{name}={value}")
     )
 

@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from tierwise.routing.pricing import usd
 from tierwise.server.errors import UnusableFile
+from tierwise.server.plain import visible, visible_json
 from tierwise.server.usage import UsageQuery, usage_groups
 from tierwise.storage.ports import Ledger
 from tierwise.storage.records import TOKEN_COUNTS, CallRecord
@@ -134,8 +135,8 @@ class _CSV(Writer):
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
-        return f"'{value}"
+    if isinstance(value, str):
+        return ("'" if value.lstrip(" ").startswith(_FORMULA) else "") + visible(value)
     return f"{value:.9f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
 
 
@@ -167,7 +168,7 @@ class _JSON(Writer):
 
 
 def _json(row: Row) -> str:
-    return json.dumps(row, ensure_ascii=False)
+    return visible_json(json.dumps(row, ensure_ascii=False))
 
 
 class _Parquet(Writer):

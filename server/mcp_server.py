@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import mcp_types as types
@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from tierwise.routing.engine import Engine
 from tierwise.server import completion, prompts, resources
+from tierwise.server.logs import redactor
 from tierwise.server.retention import prune_daily
 from tierwise.server.settings import Settings
 from tierwise.server.subscriptions import UsageSubscriptions
@@ -42,6 +43,9 @@ _INSTRUCTIONS = (
     " to see where a prompt would go and at what cost, usage_summary and today_usage for what was spent."
 )
 
+_UNEXPECTED = "tierwise itself failed on this; its log on stderr says how. Please report it."
+
+T = TypeVar("T")
 RequestContext = ServerRequestContext[Any, Any]
 
 
@@ -72,8 +76,8 @@ async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Serv
         tasks.cancel_scope.cancel()
 
 
-def broken_server(error: TierwiseError) -> Server[Any]:
-    """A server whose every tool call answers with `error`, which kept the real one from starting."""
+def broken_server(reason: str) -> Server[Any]:
+    """A server whose every tool call answers with the `reason` that kept the real one from starting."""
 
     async def list_tools(
         ctx: RequestContext, params: types.PaginatedRequestParams | None
@@ -81,7 +85,7 @@ def broken_server(error: TierwiseError) -> Server[Any]:
         return types.ListToolsResult(tools=[tool.declaration for tool in TOOLS.values()])
 
     async def call_tool(ctx: RequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
-        return _failure(f"tierwise could not start. {error}")
+        return _failure(f"tierwise could not start. {reason}")
 
     return Server(**_identity(), on_list_tools=list_tools, on_call_tool=call_tool)
 
@@ -108,6 +112,7 @@ class _Handlers:
         self._settings = settings
         self._load_ahead = load_ahead
         self._loading = False
+        self._redact = redactor(engine.environ, settings)
         self._tools = FULL_TOOLS if settings.server.toolset == "full" else TOOLS
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
@@ -136,7 +141,10 @@ class _Handlers:
         try:
             return await tool.call(self._context(ctx), params.arguments or {})
         except TierwiseError as error:
-            return _failure(str(error))
+            return _failure(self._redact(str(error)))
+        except Exception:  # noqa: BLE001  the SDK would send the text of whatever it is, and of what it holds
+            _log.exception("The tool %s failed in an unexpected way", tool.name)
+            return _failure(_UNEXPECTED)
 
     async def list_resources(
         self, ctx: RequestContext, params: types.PaginatedRequestParams | None
@@ -151,10 +159,8 @@ class _Handlers:
     async def read_resource(
         self, ctx: RequestContext, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
-        try:
-            return types.ReadResourceResult(contents=[await resources.read(self._context(ctx), params.uri)])
-        except TierwiseError as error:
-            raise MCPError(types.INTERNAL_ERROR, str(error)) from None
+        contents = await self._guarded(resources.read(self._context(ctx), params.uri))
+        return types.ReadResourceResult(contents=[contents])
 
     async def list_prompts(
         self, ctx: RequestContext, params: types.PaginatedRequestParams | None
@@ -164,18 +170,25 @@ class _Handlers:
     async def get_prompt(
         self, ctx: RequestContext, params: types.GetPromptRequestParams
     ) -> types.GetPromptResult:
-        try:
-            return await prompts.filled_in(self._context(ctx), params.name, params.arguments or {})
-        except TierwiseError as error:
-            raise MCPError(types.INTERNAL_ERROR, str(error)) from None
+        return await self._guarded(prompts.filled_in(self._context(ctx), params.name, params.arguments or {}))
 
     async def complete(
         self, ctx: RequestContext, params: types.CompleteRequestParams
     ) -> types.CompleteResult:
+        found = await self._guarded(completion.complete(self._context(ctx), params))
+        return types.CompleteResult(completion=found)
+
+    async def _guarded(self, answer: Awaitable[T]) -> T:
+        """The answer, or an error that says no more than it may."""
         try:
-            return types.CompleteResult(completion=await completion.complete(self._context(ctx), params))
+            return await answer
         except TierwiseError as error:
-            raise MCPError(types.INTERNAL_ERROR, str(error)) from None
+            raise MCPError(types.INTERNAL_ERROR, self._redact(str(error))) from None
+        except MCPError:
+            raise
+        except Exception:  # noqa: BLE001  as above
+            _log.exception("A request failed in an unexpected way")
+            raise MCPError(types.INTERNAL_ERROR, _UNEXPECTED) from None
 
     def _context(self, ctx: RequestContext) -> ToolContext:
         return ToolContext(self._engine, self._settings, _progress_reporter(ctx))

@@ -17,12 +17,15 @@ from tierwise.routing.settings import (
     Names,
     ReliabilitySettings,
     RoutingSettings,
+    SecretVariable,
     Section,
-    VariableName,
 )
 
 VARIABLE_PREFIX = "TIERWISE_"
 """What the names of environment variables that set something begin with."""
+
+TOKEN_VARIABLE = "TIERWISE_SERVER_TOKEN"  # noqa: S105  its name
+"""The one variable of these that sets nothing, but holds a secret."""
 
 _DATABASE_SUFFIXES = {".db", ".sqlite", ".sqlite3"}
 
@@ -120,8 +123,12 @@ class ServerSettings(Section):
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
     ] = "WARNING"
+    """DEBUG shows the texts of errors, which may quote prompts; other levels do not."""
     allowed_hosts: Names = ()
     """Values of the `Host` header to answer to beside the loopback names."""
+    token_env: SecretVariable = TOKEN_VARIABLE
+    """The environment variable with the token that clients must send over HTTP, as
+    `Authorization: Bearer …`. Off loopback there must be one."""
     toolset: Literal["default", "full"] = "default"
     """The tools to offer: those that most agents need, or all."""
 
@@ -131,7 +138,7 @@ class AlertSettings(Section):
 
     webhook: HttpUrl | None = None
     """Gets a POST with JSON."""
-    webhook_secret_env: VariableName | None = None
+    webhook_secret_env: SecretVariable | None = None
     """The environment variable with the secret that the POST is signed with."""
     command: tuple[str, ...] = ()
     """A program with its arguments, which gets the JSON on stdin; no shell is asked."""
@@ -180,6 +187,16 @@ def database_path(settings: Settings) -> Path:
     if path.suffix.lower() not in _DATABASE_SUFFIXES:
         path = path.with_suffix(".db")
     return (settings.data_dir or _user_data_folder()) / path.as_posix()
+
+
+def named_variables(settings: Settings) -> frozenset[str]:
+    """The environment variables that the settings name as holders of keys, tokens and secrets."""
+    names = (
+        settings.server.token_env,
+        settings.alerts.webhook_secret_env,
+        *(provider.api_key_env for provider in settings.litellm.providers.values()),
+    )
+    return frozenset(filter(None, names))
 
 
 def _user_data_folder() -> Path:

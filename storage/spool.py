@@ -8,10 +8,12 @@ written, the record waits in memory.
 import json
 import logging
 import os
+import stat
 from collections import OrderedDict
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from anyio import Lock, to_thread
 
@@ -23,6 +25,8 @@ from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
 _log = logging.getLogger(__name__)
 
 _MOST_IN_MEMORY = 10_000
+_NO_TRICKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Opens no link, and waits for no pipe that somebody has put there."""
 
 
 class Spool:
@@ -70,10 +74,10 @@ class Spool:
         if self._folder is None:
             raise OSError("there is no folder for it")
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._folder / f"{call.call_id}.json"
+        path = self._folder / f"{quote(call.call_id, safe='', errors='replace')}.json"
         part = path.with_suffix(".part")
         text = json.dumps(asdict(call) | {"features": None})
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_TRICKS, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
             file.flush()
@@ -88,7 +92,7 @@ class Spool:
 
 def _read(path: Path) -> CallRecord | None:
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(_text(path))
         values["attempts"] = tuple(AttemptRecord(**attempt) for attempt in values["attempts"])
         values["status"] = CallStatus(values["status"])
         return CallRecord(**values)
@@ -97,6 +101,15 @@ def _read(path: Path) -> CallRecord | None:
     except (OSError, ValueError, TypeError, KeyError) as error:
         _log.error("The spooled call %s cannot be read and is left where it is: %s", path, error)
         return None
+
+
+def _text(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | _NO_TRICKS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("it is no file")
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        return file.read()
 
 
 def _remove(path: Path) -> None:

@@ -41,6 +41,9 @@ _NO_KEY = "no-key"
 _SPEAK_OPENAI_UNDER_V1 = frozenset({"ollama", "vllm", "lm_studio", "llamafile"})
 """Local servers that litellm reaches by their own protocol, but whose `/v1` is OpenAI's."""
 
+_FINISH_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call"})
+"""OpenAI's. Whatever else a provider writes there would go into the ledger."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
@@ -82,7 +85,7 @@ class LiteLLMProvider(Provider):
         )
         return Completion(
             content=answer.content,
-            finish_reason=answer.finish_reason or "",
+            finish_reason=answer.finish_reason if answer.finish_reason in _FINISH_REASONS else "stop",
             usage=usage,
             reported_cost=answer.cost,
             tool_calls=answer.tool_calls,

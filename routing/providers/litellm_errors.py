@@ -20,6 +20,7 @@ from typing import Any
 
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
+from tierwise.routing.keys import Redactor
 from tierwise.routing.providers.base import UpstreamCall
 
 Kind = type[UpstreamError]
@@ -182,13 +183,14 @@ _TEXTS: Mapping[Kind, str] = {
     "change its parameters or choose another model.",
 }
 
-_SECRET = re.compile(r"(?i)\bbearer\s+\S+|\bsk-\S+|\b(?:pk|rk|gsk|xai|key|AIza|hf|r8)[-_]?[\w*.-]{12,}")
 _MESSAGE_IN_JSON = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)+)"')
 _LITELLM_PREFIX = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)\w*(?::| -)\s*)+")
 _PROXY_ADVICE = re.compile(r"(?:\\n|\n)+(?:(?:LiteLLM: model group|model=).*|$)", re.DOTALL)
 """What a LiteLLM proxy adds for its administrator, perhaps still escaped as in JSON."""
 _MIN_QUOTE = 8
 """Anything shorter turns up in sentences by chance."""
+_MAX_READ = 2000
+"""Characters of what a provider says that are looked at."""
 _MAX_DETAIL = 120
 _MAX_MESSAGE = 300
 
@@ -235,13 +237,6 @@ def retry_after(error: BaseException) -> float | None:
         if value := lowered.get("retry-after"):
             return _seconds(value)
     return None
-
-
-def redact(text: str, call: UpstreamCall) -> str:
-    """`text` without the call's key and without anything that looks like one."""
-    if call.api_key and len(call.api_key) >= _MIN_QUOTE:
-        text = text.replace(call.api_key, "[key]")
-    return _SECRET.sub("[key]", text)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -308,7 +303,8 @@ def _detail(chain: tuple[BaseException, ...], kind: Kind, call: UpstreamCall) ->
     if kind is errors.BadResponse:
         return "it cannot be read"
     text = _system_error(chain) if kind is errors.ConnectionFailed else _words(chain[0])
-    text = " ".join(redact(text, call).split())
+    redact = Redactor([call.api_key] if call.api_key else [])
+    text = " ".join(redact(text[:_MAX_READ]).split())
     quotes = (turn.content[:20] in text for turn in call.messages if len(turn.content) >= _MIN_QUOTE)
     if text.startswith("<") or any(quotes):
         return ""  # a page of HTML, or the prompt quoted

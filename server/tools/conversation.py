@@ -3,12 +3,14 @@
 import json
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, JsonValue, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringConstraints, model_validator
 
 from tierwise.routing.request import Message, ToolCall, ToolDefinition
-from tierwise.server.tools.base import Arguments, Text
+from tierwise.server.tools.base import Arguments, Text, one_line
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(one_line)
+]
 
 OBJECTS: dict[str, JsonValue] = {"items": {"type": "object"}}
 """For lists of what has a shape that agents know: spelling it out would cost more than it helps."""
