@@ -5,17 +5,22 @@ one that ended goes on from the file itself, and asks again what had failed.
 """
 
 import json
+import os
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from tierwise.routing.pricing import nano_usd
 from tierwise.server.errors import UnusableFile
 from tierwise.server.files import replacing
+
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+"""Of the part file, which goes through no link that somebody has planted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +65,17 @@ def read_lines(path: Path) -> Iterator[Line]:
 class BatchFile:
     """The answers that there are; made by `open_batch`. It blocks, but for no longer than a disk takes."""
 
-    def __init__(self, out: Path, part: IO[bytes]) -> None:
+    def __init__(self, out: Path, part: Path, file: FileIO) -> None:
         self._out = out
         self._part = part
+        self._file = file
         self._entries: dict[int, _Entry] = {}
         self._end = 0
-        for text in part:
-            if not text.endswith(b"\n"):
-                break  # the last line of a run that was killed while it wrote
-            self._note(text)
-        part.truncate(self._end)
+        with part.open("rb") as kept:
+            for text in kept:
+                if text.endswith(b"\n"):  # else a run was killed while it wrote this line, which is the last
+                    self._note(text)
+        file.truncate(self._end)
 
     def is_answered(self, line: Line) -> bool:
         entry = self._entries.get(line.number)
@@ -87,15 +93,19 @@ class BatchFile:
             UnusableFile: it cannot be written.
         """
         entry = {"line": line.number, "input": line.digest, **result}
-        text = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
         try:
-            self._part.seek(self._end)
-            self._part.write(text)
-            self._part.flush()
+            self._append(text)
         except OSError as error:
-            name, reason = self._part.name, error.strerror
-            raise UnusableFile(f"Cannot write {name}: {reason}. Make room there, and go on.") from error
+            with suppress(OSError):
+                self._file.truncate(self._end)
+            reason = error.strerror
+            raise UnusableFile(f"Cannot write {self._part}: {reason}. Make room there, and go on.") from error
         self._note(text)
+
+    def _append(self, text: bytes) -> None:
+        while text:
+            text = text[self._file.write(text) :]
 
     def finish(self, lines: Iterator[Line]) -> None:
         """Write what came of `lines`, in their order, in place of the part file.
@@ -103,14 +113,14 @@ class BatchFile:
         Raises:
             UnusableFile: it cannot be written.
         """
-        with replacing(self._out) as out:
+        with replacing(self._out) as out, self._part.open("rb") as kept:
             for line in lines:
                 entry = self._entries.get(line.number)
                 if entry is not None and entry.digest == line.digest:
-                    self._part.seek(entry.start)
-                    out.write(self._part.read(entry.end - entry.start))
+                    kept.seek(entry.start)
+                    out.write(kept.read(entry.end - entry.start))
         with suppress(OSError):
-            Path(self._part.name).unlink()
+            self._part.unlink()
 
     def _note(self, text: bytes) -> None:
         start, self._end = self._end, self._end + len(text)
@@ -136,13 +146,14 @@ def open_batch(out: Path) -> Generator[BatchFile]:
     part = out.with_name(f"{out.name}.part")
     if not part.exists() and out.exists():
         _copy(out, part)
-    try:
-        with part.open("a+b") as file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(FileIO(os.open(part, _FLAGS, 0o600), "r+"))
             _lock(file, out)
-            file.seek(0)
-            yield BatchFile(out, file)
-    except OSError as error:
-        raise UnusableFile(f"Cannot write {part}: {error.strerror}. Name another file.") from error
+            batch = BatchFile(out, part, file)
+        except OSError as error:
+            raise UnusableFile(f"Cannot write {part}: {error.strerror}. Name another file.") from error
+        yield batch
 
 
 def _copy(out: Path, part: Path) -> None:
@@ -166,7 +177,7 @@ def _parsed(text: bytes) -> dict[str, Any] | None:
     return entry if fits else None
 
 
-def _lock(file: IO[bytes], out: Path) -> None:
+def _lock(file: FileIO, out: Path) -> None:
     """Held until the file is closed, by kill -9 too. Windows has no such lock."""
     if sys.platform == "win32":
         return

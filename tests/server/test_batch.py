@@ -1,8 +1,11 @@
 """`tierwise batch`: every line answered once, in order, whatever happens on the way."""
 
 import json
+import resource
 import signal
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 
 from tests.fake_provider import FakeProvider, ok, status
 from tests.server.harness import MARKS, Hanging, Installation, Json
-from tierwise.server.batch_file import open_batch
+from tierwise.server.batch_file import Line, open_batch
 from tierwise.server.errors import UnusableFile
 
 pytestmark = MARKS
@@ -62,6 +65,17 @@ def batch(installation: Installation) -> Batch:
 def prompts(fake: FakeProvider) -> Counter[str]:
     """How often each prompt was asked."""
     return Counter(request.json["messages"][-1]["content"] for request in fake.requests)
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Generator[None]:
+    """Writing past that fails, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def parts(batch: Batch, count: int) -> None:
@@ -293,3 +307,32 @@ def test_two_batches_cannot_write_to_one_file(tmp_path: Path):
         pass
     with open_batch(out):
         pass
+
+
+def test_a_full_disk_loses_no_answer_that_was_kept(tmp_path: Path):
+    out, lines = tmp_path / "out.jsonl", [Line(1, b"one"), Line(2, b"two")]
+    with open_batch(out) as file:
+        file.add(lines[0], {"status": "done", "content": "1"})
+        with (
+            no_file_larger_than(out.with_name("out.jsonl.part").stat().st_size + 9),
+            pytest.raises(UnusableFile, match="File too large"),
+        ):
+            file.add(lines[1], {"status": "done", "content": "2"})
+    with open_batch(out) as file:
+        assert [file.is_answered(line) for line in lines] == [True, False]
+        file.add(lines[1], {"status": "done", "content": "2"})
+        file.finish(iter(lines))
+    assert [json.loads(line)["content"] for line in out.read_text().splitlines()] == ["1", "2"]
+
+
+def test_answers_are_kept_where_only_their_owner_reads_them(tmp_path: Path):
+    out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    with open_batch(out) as file:
+        assert part.stat().st_mode & 0o777 == 0o600
+        file.finish(iter(()))
+    assert out.stat().st_mode & 0o777 == 0o600
+    out.unlink()
+    part.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UnusableFile, match="Cannot write"), open_batch(out):
+        pass
+    assert not (tmp_path / "elsewhere").exists()

@@ -53,7 +53,7 @@ def settings(proxy: str, tmp_path: Path, *models: str, **changes: Any) -> dict[s
         "litellm": {
             "max_retries": 0,
             "providers": {
-                "gateway": {"api_base": f"{proxy}/v1", "api_key_env": "PROXY_KEY", "discover": True}
+                "gateway": {"api_base": f"{proxy}/v1", "api_key_env": "GATEWAY_API_KEY", "discover": True}
             },
         },
         "model_routing": {"rules": {tier: {"model": ids} for tier in tierwise.Tier}} if ids else {},
@@ -69,7 +69,7 @@ async def routing(
 ) -> AsyncGenerator[tierwise.Router]:
     config = settings(proxy, tmp_path, *models)
     with anyio.fail_after(60):
-        async with tierwise.open(config, environ={"PROXY_KEY": key}) as router:
+        async with tierwise.open(config, environ={"GATEWAY_API_KEY": key}) as router:
             yield router
 
 
@@ -81,7 +81,7 @@ async def failure(router: tierwise.Router, **options: Any) -> str:
 
 async def test_its_models_are_listed_with_its_prices_limits_and_health(proxy: str, tmp_path: Path):
     installation = Installation(tmp_path, settings(proxy, tmp_path, "quick"))
-    installation.environ["PROXY_KEY"] = MASTER_KEY
+    installation.environ["GATEWAY_API_KEY"] = MASTER_KEY
     async with installation.client() as client:
         listed = structured(await client.call_tool("list_models"))
         models = {it["model"].removeprefix("gateway/"): it for it in listed["models"]}
@@ -199,12 +199,12 @@ async def test_a_model_that_the_proxy_replaced_by_itself_is_named(proxy: str, tm
 
 async def test_a_wrong_key_is_told_where_the_models_are_and_when_one_is_called(proxy: str, tmp_path: Path):
     installation = Installation(tmp_path, settings(proxy, tmp_path, "quick"))
-    installation.environ["PROXY_KEY"] = "sk-wrong-Distinctive9876543210"
+    installation.environ["GATEWAY_API_KEY"] = "sk-wrong-Distinctive9876543210"
     async with installation.client() as client:
         [quick] = structured(await client.call_tool("list_models"))["models"]
         said = refusal(await client.call_tool("chat", {"prompt": "Hello"}))
     assert quick["health"] == (
-        "gateway answered 400 when asked for its models; check its api_base and the key in PROXY_KEY."
+        "gateway answered 400 when asked for its models; check its api_base and the key in GATEWAY_API_KEY."
     )
     assert "gateway rejected its API key" in said
     assert "sk-wrong" not in said + str(quick)
@@ -214,7 +214,7 @@ async def test_a_proxy_that_is_down_is_told_and_serves_once_it_is_up(tmp_path: P
     (home := tmp_path / "home").mkdir()
     port = free_port()
     installation = Installation(tmp_path, settings(f"http://127.0.0.1:{port}", tmp_path, "quick"))
-    installation.environ["PROXY_KEY"] = MASTER_KEY
+    installation.environ["GATEWAY_API_KEY"] = MASTER_KEY
     async with installation.client() as client:
         [quick] = structured(await client.call_tool("list_models"))["models"]
         assert quick["health"] == "gateway cannot be reached; check that it runs, and its api_base."
