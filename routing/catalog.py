@@ -31,6 +31,8 @@ class Catalog:
     """Where the tiers come from, in words."""
     hint: str = "set model_routing.rules, or a provider's key such as OPENAI_API_KEY."
     """What to do where no tier has a model."""
+    weights: Mapping[Tier, tuple[float, ...]] = field(default_factory=dict[Tier, tuple[float, ...]])
+    """Of the models of those tiers that have weights, in their order."""
     _resolver: Resolver = field(repr=False)
 
     def resolve(self, name: str) -> Model:
@@ -106,6 +108,7 @@ def build_catalog(
         default_model=default,
         others=(*aliased, *offered),
         source=source,
+        weights=_weights(routing, tiers),
         _resolver=resolver,
     )
 
@@ -125,6 +128,19 @@ def _ruled(
         if tier.rank > ruled[-1].rank:
             tiers[tier] = (default,) if default else tiers[ruled[-1]]
     return tiers
+
+
+def _weights(
+    routing: RoutingSettings, tiers: Mapping[Tier, tuple[Model, ...]]
+) -> dict[Tier, tuple[float, ...]]:
+    """Those of the rules; a tier that has the models of another one has its weights too."""
+    ruled = {tier: rule.weights for tier in Tier if (rule := routing.rules.get(tier)) and rule.weights}
+    return {
+        tier: weights
+        for tier, models in tiers.items()
+        for owner, weights in ruled.items()
+        if tiers[owner] == models and (tier is owner or not routing.rules.get(tier))
+    }
 
 
 def _laddered(

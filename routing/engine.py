@@ -15,6 +15,7 @@ import anyio.abc
 
 from tierwise.routing.answers import Answers
 from tierwise.routing.books import Books
+from tierwise.routing.breaker import CircuitBreakers
 from tierwise.routing.calls import (
     Call,
     Flight,
@@ -26,11 +27,14 @@ from tierwise.routing.calls import (
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.checks import check_request
 from tierwise.routing.conversations import OpenConversations
+from tierwise.routing.endpoint_checks import Checks
+from tierwise.routing.health import Vitals
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
 from tierwise.routing.models import Model
-from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
+from tierwise.routing.order import policy_settings, strategy_of
+from tierwise.routing.policy import Candidate, Plan, cheapest_first, plan
 from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.request import ChatRequest, Tier
@@ -110,6 +114,7 @@ async def open_engine(
         tasks.start_soon(engine.catch_up)
         tasks.start_soon(engine.judgement.learn_regularly)
         tasks.start_soon(engine.inventory.look_again_when_wanted)
+        tasks.start_soon(engine.checks.run_regularly)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -136,13 +141,21 @@ class Engine:
         self.environ = environ
         """Where the keys are."""
         self._settings = settings
+        self._policy = policy_settings(settings.routing, settings.defaults)
         self._providers = providers
         self._tasks = tasks
         self.inventory = Inventory(
             settings.litellm, settings.routing, settings.pricing, settings.local, environ
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
-        self._router = Router(providers.of, self._api_key, _retry_settings(settings), settings.routing)
+        breakers = CircuitBreakers(
+            store, settings.reliability.breaker, attempt_timeout=settings.litellm.timeout
+        )
+        self.vitals = Vitals(store, breakers)
+        self.checks = Checks(settings.reliability.health, breakers, self.inventory.known, self._api_key)
+        self._router = Router(
+            providers.of, self._api_key, _retry_settings(settings), settings.routing, breakers
+        )
         kept = store if settings.conversations.storage == "database" else MemoryConversations()
         self._conversations = OpenConversations(kept, settings.conversations, self._content)
         self._warm = WarmModels()
@@ -184,8 +197,10 @@ class Engine:
         judged = await self.judgement.judge(request, explore=explore)
         catalog, today = await self.catalog(), datetime.now(UTC).date()
         budgets = await self.spending.applying_to(request)
-        policy = _policy_settings(self._settings)
-        decided = plan(request, judged.complexity, catalog, policy, today, judged.steering, budgets)
+        health = await self.vitals.health(strategy_of(request, self._policy))
+        decided = plan(
+            request, judged.complexity, catalog, self._policy, today, judged.steering, budgets, health
+        )
         if self._settings.routing.prompt_caching:
             decided = self._warm.preferred(decided)
         return replace(decided, features=judged.features)
@@ -196,7 +211,7 @@ class Engine:
         return call.receipt().content
 
     async def _cheaper(self, decided: Plan) -> Plan:
-        return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings))
+        return cheapest_first(decided, await self.catalog(), self._policy)
 
     async def start(self, request: ChatRequest, *, watched: bool = False) -> Call:
         """Set a call off; it runs on its own until it is done or given up.
@@ -216,10 +231,11 @@ class Engine:
         flight = self._flights.get(key) if key else None
         if flight is None or flight.scope.cancel_called or (watched and not flight.journal.streaming):
             journal = Journal(streaming=streaming)
-            flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets))
+            turn = self.vitals.take_turn(first.model) if decided.changing else None
+            flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets), turn)
             self._in_flight.add(flight)
             self._tasks.start_soon(self._fly, flight)
-        call = Call(decided, flight)
+        call = Call(flight.settled(decided), flight)
         flight.calls.append(call)
         if key:
             self._flights[key] = flight
@@ -282,6 +298,8 @@ class Engine:
                 "tierwise itself failed on this call; its log on stderr says how. Please report it."
             )
         finally:
+            if flight.turn and not flight.journal.attempts:
+                self.vitals.give_back(flight.turn)
             if flight.key and self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
             with anyio.CancelScope(shield=True):
@@ -315,16 +333,6 @@ class Engine:
                     outcome.candidate.tier,
                     escalated=outcome.escalated is not None,
                 )
-
-
-def _policy_settings(settings: EngineSettings) -> PolicySettings:
-    return PolicySettings(
-        enabled=settings.routing.enabled,
-        allow_downgrade=settings.routing.allow_downgrade,
-        max_tokens=settings.defaults.max_tokens,
-        strategy=settings.routing.strategy,
-        judge_model=settings.routing.cascade.judge_model,
-    )
 
 
 def _retry_settings(settings: EngineSettings) -> RetrySettings:

@@ -16,6 +16,7 @@ TierwiseError
     ├── UpstreamTimeout       no answer in time: back off, retry
     ├── ServerFailed          5xx, overloaded: back off, retry
     ├── BadResponse           an answer that is not one: back off, retry
+    ├── BreakerOpen           not even tried, after its failures of late: next candidate
     ├── ContextWindowExceeded next candidate with a larger window
     ├── AuthenticationFailed  401, 403: next candidate
     ├── ModelNotFound         404, retired model: next candidate
@@ -112,6 +113,12 @@ class ServerFailed(UpstreamError):
 class BadResponse(UpstreamError):
     code = "bad_response"
     retryable = True
+
+
+class BreakerOpen(UpstreamError):
+    """The model is left alone for `retry_after` seconds; nothing was sent."""
+
+    code = "breaker_open"
 
 
 class ContextWindowExceeded(UpstreamError):

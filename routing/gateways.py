@@ -3,13 +3,12 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
 
 import anyio
 from anyio import to_thread
 
 from tierwise.routing.listings import Listing, read_model_info, read_models
+from tierwise.routing.plain_http import FAILURES, get
 from tierwise.routing.resolver import key_variable
 from tierwise.routing.settings import ProviderSettings
 
@@ -100,31 +99,21 @@ class Gateways:
 
 async def _listing(name: str, api_base: str, key: str, variable: str | None) -> Listing | str:
     """What the endpoint lists, or what is wrong with it and what to do."""
-    httpx2: Any = await to_thread.run_sync(import_module, "httpx2")  # 80 ms that few need
     fault = ""
-    headers = {"Authorization": f"Bearer {key}"} if key.isascii() and key.isprintable() and key else {}
-    async with httpx2.AsyncClient(timeout=_PATIENCE, headers=headers) as client:
-        for path, read in _READERS:
-            try:
-                async with client.stream("GET", f"{api_base.rstrip('/')}/{path}") as response:
-                    status: int = response.status_code
-                    body = await _body(response) if status == 200 else b""
-                if status == 200:
-                    return await to_thread.run_sync(read, body)
-            except (httpx2.TransportError, httpx2.InvalidURL, OSError):
-                return f"{name} cannot be reached; check that it runs, and its api_base."
-            except (ValueError, RecursionError, httpx2.DecodingError):
-                fault = f"{name} sent no list of models that can be read; check its api_base."
-            else:
-                named = f"the key in {variable}" if variable else "whether it needs a key (api_key_env)"
-                fault = f"{name} answered {status} when asked for its models; check its api_base and {named}."
+    for path, read in _READERS:
+        try:
+            status, body = await get(
+                f"{api_base.rstrip('/')}/{path}",
+                bearer=key if key.isascii() and key.isprintable() else None,
+                most_bytes=_MOST_BYTES,
+            )
+            if status == 200:
+                return await to_thread.run_sync(read, body)
+        except (ValueError, RecursionError):
+            fault = f"{name} sent no list of models that can be read; check its api_base."
+        except FAILURES:
+            return f"{name} cannot be reached; check that it runs, and its api_base."
+        else:
+            named = f"the key in {variable}" if variable else "whether it needs a key (api_key_env)"
+            fault = f"{name} answered {status} when asked for its models; check its api_base and {named}."
     return fault
-
-
-async def _body(response: Any) -> bytes:
-    received = bytearray()
-    async for chunk in response.aiter_bytes():
-        received += chunk
-        if len(received) > _MOST_BYTES:
-            raise ValueError("too long a list")
-    return bytes(received)

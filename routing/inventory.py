@@ -73,6 +73,10 @@ class Inventory:
                 self._catalog = await self._build()
         return self._catalog
 
+    def known(self) -> Catalog | None:
+        """The catalogue as it was last, without looking anything up; None if nobody has asked yet."""
+        return self._catalog
+
     async def look_again(self) -> None:
         """Ask the endpoints anew, unless that was just done.
 

@@ -40,6 +40,20 @@ class Model:
     """What should know the model but does not, so that it is retired, or misspelt, or new: litellm's price
     map, or the endpoint's own list."""
 
+    @property
+    def deployment(self) -> str:
+        """The name of what fails and recovers as one: provider, model and endpoint."""
+        return (
+            f"{self.provider}/{self.name} at {self.endpoint}"
+            if self.api_base
+            else f"{self.provider}/{self.name}"
+        )
+
+    @property
+    def endpoint(self) -> str | None:
+        """`api_base` without what some put behind it, such as a key."""
+        return self.api_base and self.api_base.partition("?")[0]
+
     def can(self, capability: str) -> bool:
         """May the model be sent what needs `capability`? Where nothing is known, it may be tried."""
         return self.capabilities is None or capability in self.capabilities

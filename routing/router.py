@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from tierwise.routing import pricing
 from tierwise.routing.abilities import adapted
+from tierwise.routing.breaker import CircuitBreakers
 from tierwise.routing.cascade import judge_payload, judge_rejects, weakness
 from tierwise.routing.errors import (
     AllCandidatesFailed,
@@ -26,7 +27,7 @@ from tierwise.routing.errors import (
 from tierwise.routing.fitting import misfits, mismatch, repair, trimmed
 from tierwise.routing.journal import Journal, Recorder
 from tierwise.routing.models import Model
-from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.policy import Candidate, Exclusion, Plan
 from tierwise.routing.prompt_caching import marked
 from tierwise.routing.providers.base import Completion, Provider, UpstreamCall
 from tierwise.routing.request import Payload
@@ -83,9 +84,11 @@ class Router:
         api_key_of: Callable[[Model], str | None],
         settings: RetrySettings,
         routing: RoutingSettings,
+        breakers: CircuitBreakers,
     ) -> None:
         self._provider_of = provider_of
         self._api_key_of = api_key_of
+        self._breakers = breakers
         self._settings = settings
         self._cascade = routing.cascade
         self._prompt_caching = routing.prompt_caching
@@ -103,6 +106,10 @@ class Router:
             AllCandidatesFailed: each was tried; the message says how each failed.
             DeadlineExceeded: time ran out first.
         """
+        if (known := await self._known_to_peers(plan, find_answer)) is not None:
+            return known
+        if not plan.candidates:
+            raise plan.nothing_left()
         run = _Run(plan, journal, admit, self._settings.deadline)
         weak: Served | None = None
         candidate: Candidate | None = plan.first
@@ -124,7 +131,15 @@ class Router:
             candidate = stronger
         if weak is not None:
             return weak  # better than nothing, now that all stronger models have failed
-        raise AllCandidatesFailed(_all_failed(run.failures))
+        raise AllCandidatesFailed(_all_failed(run.failures, plan.excluded))
+
+    async def _known_to_peers(self, plan: Plan, find_answer: FindAnswer) -> Served | None:
+        """A cached answer that is as good as asking the plan's first candidate."""
+        for candidate in (*plan.candidates[:1], *plan.peers) if plan.peers else ():
+            served = await find_answer(candidate)
+            if served and not (plan.cascade and weakness(served.completion, self._cascade)):
+                return served
+        return None
 
     async def _fault(self, run: "_Run", served: Served) -> str | None:
         """What is wrong with an answer, in a cascade; its attempt is marked as escalated."""
@@ -196,6 +211,11 @@ class Router:
     async def _attempt(
         self, run: "_Run", candidate: Candidate, payload: Payload, *, shown: bool = True
     ) -> Completion:
+        """`_ask`, as far as the model's circuit breaker lets it."""
+        async with self._breakers.guard(candidate.model, run.out_of_time):
+            return await self._ask(run, candidate, payload, shown=shown)
+
+    async def _ask(self, run: "_Run", candidate: Candidate, payload: Payload, *, shown: bool) -> Completion:
         """Send `payload` to `candidate` once, and record it; what is `shown` can be watched as it grows."""
         provider = self._provider_of(candidate.model)
         await provider.ready()
@@ -263,6 +283,10 @@ class _Run:
             )
         return left
 
+    def out_of_time(self) -> bool:
+        """Is the deadline over?"""
+        return time.monotonic() >= self._deadline
+
     def keep_cap(self, candidate: Candidate, payload: Payload) -> None:
         """The plan keeps `max_cost_usd` for each attempt; this keeps it for all of them together.
 
@@ -317,10 +341,12 @@ async def _misfits(completion: Completion, asked: Payload) -> list[str]:
     return await anyio.to_thread.run_sync(misfits, completion, asked)  # a large answer takes its time
 
 
-def _all_failed(failures: list[tuple[Candidate, UpstreamError]]) -> str:
-    """One sentence for each model that was tried, with how it failed last."""
+def _all_failed(failures: list[tuple[Candidate, UpstreamError]], excluded: tuple[Exclusion, ...]) -> str:
+    """One sentence for each model that was tried, with how it failed last, and for those left alone."""
     last = {candidate.model.id: error for candidate, error in failures}
-    told = "; ".join(f"{model}: {error}" for model, error in last.items())
-    waits = [error.retry_after for error in last.values() if error.retry_after is not None]
+    resting = [item for item in excluded if item.retry_after is not None]
+    told = [f"{model}: {error}" for model, error in last.items()]
+    told += (f"{item.model.id}: {item.reason}" for item in resting)
+    waits = [error.retry_after for error in (*last.values(), *resting) if error.retry_after is not None]
     hint = f" Try again in {min(waits):g} s." if waits else ""
-    return f"Every model that could serve this call failed. {told}.{hint}".replace("..", ".")
+    return f"Every model that could serve this call failed. {'; '.join(told)}.{hint}".replace("..", ".")

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from tierwise.routing.keys import holds_a_model_key, holds_a_secret, url_holds_a_key
-from tierwise.routing.request import Tier
+from tierwise.routing.request import Strategy, Tier
 from tierwise.storage.budgets import AtLimit, BudgetPeriod, BudgetScope
 
 
@@ -156,12 +156,26 @@ def _regular_expression(pattern: str) -> str:
     return pattern
 
 
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
 class TierRule(Section):
     """Which models serve a tier, and which complexity scores belong to it."""
 
     model: Names = Field(min_length=1)
+    weights: tuple[Weight, ...] = ()
+    """The share of each model, in their order, where `strategy` is `random`; by default all have the
+    same. One of 0 comes after all others."""
     min_complexity: float | None = Field(default=None, ge=0, le=1)
     max_complexity: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _weighs_each_model(self) -> "TierRule":
+        if self.weights and len(self.weights) != len(self.model):
+            raise ValueError(
+                f"`weights` has {len(self.weights)} numbers for {len(self.model)} models; give one for each"
+            )
+        return self
 
 
 class TierRules(Section):
@@ -242,11 +256,6 @@ class CascadeSettings(Section):
     """A model that is asked whether the answer will do."""
 
 
-Strategy = Literal["priority", "cascade"]
-"""`priority`: the models of the tier in the order in which they are written. `cascade`: the cheapest
-tier answers first, and the next one where that answer is not good enough."""
-
-
 class RoutingSettings(Section):
     enabled: bool = True
     rules: TierRules = TierRules()
@@ -311,9 +320,32 @@ class DefaultSettings(Section):
     temperature: float | None = Field(default=None, ge=0, le=2)
 
 
+class BreakerSettings(Section):
+    """When a deployment (provider, model and endpoint) is left alone for a while."""
+
+    enabled: bool = True
+    failures: int = Field(default=5, ge=1, le=1_000_000)
+    """In a row, of those that are the provider's fault: no connection, no answer in time, 5xx, an answer
+    that is none."""
+    cooldown: float = Field(default=60.0, gt=0, le=86_400)
+    """Seconds until one call may try again."""
+
+
+class HealthSettings(Section):
+    """Looking after endpoints while nobody calls them."""
+
+    checks: Literal["off", "free", "all"] = "free"
+    """The endpoints with an `api_base` to ask for their list of models: none, those of models that cost
+    nothing, or all."""
+    interval: float = Field(default=30.0, ge=1, le=86_400)
+    """Seconds between two checks."""
+
+
 class ReliabilitySettings(Section):
     deadline: float = Field(default=600.0, gt=0, le=86_400)
     """Seconds that a whole call may take, with all its retries and fallbacks."""
+    breaker: BreakerSettings = BreakerSettings()
+    health: HealthSettings = HealthSettings()
 
 
 class LearningSettings(Section):

@@ -9,12 +9,18 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
 
+from tierwise.storage.breakers import Breaker
 from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
 from tierwise.storage.conversations import ConversationRecord
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
-from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, UsageRow
+from tierwise.storage.records import AttemptSample, CachedAnswer, CallRecord, Dimension, UsageRow
 
 NO_FILTERS: Mapping[Dimension, str] = MappingProxyType({})
+
+FORGOTTEN_AFTER_MS = 24 * 60 * 60 * 1000
+"""A breaker whose last failure is a day old is let go when another fails."""
+MOST_BREAKERS = 1000
+"""As many are read; whoever makes up names of models could make more."""
 
 
 class AnswerCache(ABC):
@@ -72,6 +78,11 @@ class Ledger(ABC):
     @abstractmethod
     async def recent_scores(self, limit: int) -> list[float]:
         """Complexity scores of the last calls recorded that have one, newest first."""
+
+    @abstractmethod
+    async def recent_attempts(self, *, since: int, limit: int) -> list[AttemptSample]:
+        """The attempts of the `limit` calls started last, as far as they started from `since` on; newest
+        first."""
 
     @abstractmethod
     async def usage(
@@ -189,6 +200,38 @@ class Outcomes(ABC):
         """Forget all of them; says how many there were."""
 
 
+class Breakers(ABC):
+    """Circuit breakers that all processes on the store share. What each method does is one step for all
+    of them: whatever comes at once comes one after another."""
+
+    @abstractmethod
+    async def note_failure(
+        self, deployment: str, error: str, *, now: int, threshold: int, cooldown_ms: int
+    ) -> Breaker:
+        """Count a failure, see `Breaker.failed`; returns the breaker as it is then."""
+
+    @abstractmethod
+    async def note_success(self, deployment: str) -> None:
+        """Close the breaker and forget its failures."""
+
+    @abstractmethod
+    async def half_open(self, deployment: str, *, now: int) -> None:
+        """Let an open breaker be tried at once."""
+
+    @abstractmethod
+    async def claim_probe(self, deployment: str, *, now: int, lease_ms: int) -> bool:
+        """May the caller try? Yes if the breaker is closed, and for one caller if it is half-open: nobody
+        else may then until that try has succeeded, failed, been released or lasted `lease_ms`."""
+
+    @abstractmethod
+    async def release_probe(self, deployment: str, *, probe_at: int) -> None:
+        """Give back, unused, what was claimed at that `now`."""
+
+    @abstractmethod
+    async def breakers(self) -> list[Breaker]:
+        """Those with a failure since the last success: the latest `MOST_BREAKERS`, latest failure first."""
+
+
 class Conversations(ABC):
     """What was said, for callers who send only their next turn."""
 
@@ -205,7 +248,7 @@ class Conversations(ABC):
         """Delete those that did not change since `before`; says how many."""
 
 
-class Store(AnswerCache, Ledger, Budgets, Outcomes, Conversations):
+class Store(AnswerCache, Ledger, Budgets, Outcomes, Breakers, Conversations):
     """All that tierwise remembers."""
 
     @abstractmethod

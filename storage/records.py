@@ -128,6 +128,20 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSample:
+    """What an attempt tells of the health of its model."""
+
+    provider: str
+    model: str
+    outcome: str
+    started_at: int
+    latency_ms: float
+    output_tokens: int
+    left: bool
+    """The call went on to another model right after it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Likeness:
     """What the call behind an answer is compared by with calls that are not quite the same."""
 

@@ -10,8 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_va
 from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
-from tierwise.routing.request import ChatRequest, ReasoningEffort, Tier, ToolCall
-from tierwise.routing.settings import Strategy
+from tierwise.routing.request import ChatRequest, ReasoningEffort, Strategy, Tier, ToolCall
 from tierwise.server.settings import UsageSettings
 from tierwise.server.tools.base import Answer, Arguments, Text, Tool, ToolContext
 from tierwise.server.tools.conversation import (

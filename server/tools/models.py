@@ -6,12 +6,12 @@ from typing import Any
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel
 
+from tierwise.routing.health import Health
 from tierwise.routing.models import Model
 from tierwise.routing.request import Tier
+from tierwise.server.health import MAX_MODELS, Traffic, traffic_of
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
 
-MAX_MODELS = 200
-"""Most models that are listed: an agent reads all of it, and an endpoint may offer thousands."""
 _PICO_PER_MICRO = 1_000_000
 """A rate in pico-USD a token, divided by this, is USD per million tokens."""
 
@@ -33,6 +33,7 @@ class ListedModel(BaseModel):
     capabilities: list[str] | None
     deprecation_date: str | None = None
     health: str
+    traffic: Traffic | None = None
 
 
 class ModelList(BaseModel):
@@ -50,19 +51,20 @@ async def model_list(context: ToolContext) -> ModelList:
     """The models of the catalogue as of now, those of the lower tiers first."""
     inventory = context.engine.inventory
     await inventory.look_again()
-    catalog = await inventory.catalog()
+    catalog, health = await inventory.catalog(), await context.engine.vitals.health()
     faults = {it.provider: it.fault for it in inventory.gateways.health()}
-    models = [_listed(model, tiers, faults.get(model.provider)) for model, tiers in catalog.models()]
+    models = [_listed(model, tiers, health, faults.get(model.provider)) for model, tiers in catalog.models()]
     left_out = {"models_left_out": len(models) - MAX_MODELS} if len(models) > MAX_MODELS else {}
     return ModelList(source=catalog.source, models=models[:MAX_MODELS], **left_out)
 
 
-def _listed(model: Model, tiers: tuple[Tier, ...], fault: str | None) -> ListedModel:
+def _listed(model: Model, tiers: tuple[Tier, ...], health: Health, fault: str | None) -> ListedModel:
     rates = model.price and model.price.rates
     optional: dict[str, Any] = {
         "key_variable": model.key_variable,
         "price_note": model.price_note,
         "deprecation_date": model.deprecation_date and model.deprecation_date.isoformat(),
+        "traffic": traffic_of(model, health),
     }
     return ListedModel(
         model=model.id,
@@ -73,16 +75,20 @@ def _listed(model: Model, tiers: tuple[Tier, ...], fault: str | None) -> ListedM
         output_usd_per_million=rates and rates.output / _PICO_PER_MICRO,
         context_window=model.context_window,
         capabilities=None if model.capabilities is None else list(model.capabilities),
-        health=_health(model, fault),
+        health=_health(model, health, fault),
         **{name: value for name, value in optional.items() if value is not None},
     )
 
 
-def _health(model: Model, fault: str | None) -> str:
+def _health(model: Model, health: Health, fault: str | None) -> str:
     """What stands in the way of using the model, such as the fault of its endpoint, or `ready`."""
     if not model.key_present:
         return "no key"
-    return fault or model.warning(datetime.now(UTC).date()) or "ready"
+    if fault:
+        return fault
+    if rest := health.rest(model):
+        return rest.reason
+    return model.warning(datetime.now(UTC).date()) or "ready"
 
 
 LIST_MODELS = Tool(

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterable
 from itertools import groupby
 from typing import Any
 
-from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
+from tierwise.storage.records import AttemptRecord, AttemptSample, CallRecord, CallStatus
 from tierwise.storage.sqlite.database import Database, Row
 
 _LABELS = ("provider", "model", "tier", "operation", "tenant", "agent")
@@ -40,12 +40,30 @@ _PAGE = f"""
     LEFT JOIN labels AS tried ON tried.id = attempts.labels
     ORDER BY page.started_at, page.id, ordinal
 """  # noqa: S608  our own names
+_RECENT = """
+    SELECT provider, model, outcome, attempts.started_at, latency_us, output_tokens, EXISTS (
+        SELECT 1 FROM attempts AS next
+        WHERE next.call = attempts.call AND next.ordinal = attempts.ordinal + 1
+            AND next.labels <> attempts.labels
+    )
+    FROM (SELECT id FROM calls WHERE started_at >= ? ORDER BY started_at DESC, id DESC LIMIT ?) AS page
+    CROSS JOIN attempts ON attempts.call = page.id
+    CROSS JOIN labels ON labels.id = attempts.labels
+    ORDER BY attempts.started_at DESC, attempts.call DESC, ordinal DESC
+"""
+_SAMPLE = ("provider", "model", "outcome", "started_at", "latency_us", "output_tokens", "left")
 _SCORES = "SELECT complexity_score FROM calls WHERE complexity_score IS NOT NULL ORDER BY id DESC LIMIT ?"
 
 
 async def read_scores(database: Database, limit: int) -> list[float]:
     """See `Ledger.recent_scores`."""
     return [score for (score,) in await database.fetch(_SCORES, (limit,))]
+
+
+async def read_samples(database: Database, since: int, limit: int) -> list[AttemptSample]:
+    """See `Ledger.recent_attempts`."""
+    found = [_values(_SAMPLE, row) for row in await database.fetch(_RECENT, (since, limit))]
+    return [AttemptSample(left=bool(values.pop("left")), **values) for values in found]
 
 
 async def read_calls(

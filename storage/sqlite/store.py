@@ -8,11 +8,20 @@ from pathlib import Path
 
 from anyio import to_thread
 
+from tierwise.storage.breakers import Breaker
 from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
 from tierwise.storage.conversations import ConversationRecord
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
 from tierwise.storage.ports import NO_FILTERS, Store
-from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, UsageRow
+from tierwise.storage.records import AttemptSample, CachedAnswer, CallRecord, Dimension, UsageRow
+from tierwise.storage.sqlite.breakers import (
+    claim_probe,
+    half_open,
+    note_failure,
+    note_success,
+    read_breakers,
+    release_probe,
+)
 from tierwise.storage.sqlite.budgets import (
     delete_budget,
     read_account,
@@ -22,7 +31,7 @@ from tierwise.storage.sqlite.budgets import (
     settle,
 )
 from tierwise.storage.sqlite.cache import find_alike, find_answer, keep_answer, purge
-from tierwise.storage.sqlite.calls import read_calls, read_scores
+from tierwise.storage.sqlite.calls import read_calls, read_samples, read_scores
 from tierwise.storage.sqlite.conversations import (
     find_conversation,
     keep_conversation,
@@ -82,6 +91,9 @@ class SQLiteStore(Store):
 
     async def recent_scores(self, limit: int) -> list[float]:
         return await read_scores(self._database, limit)
+
+    async def recent_attempts(self, *, since: int, limit: int) -> list[AttemptSample]:
+        return await read_samples(self._database, since, limit)
 
     async def usage(
         self,
@@ -158,6 +170,31 @@ class SQLiteStore(Store):
 
     async def reset_outcomes(self) -> int:
         return await self._database.transact(reset_outcomes)
+
+    async def note_failure(
+        self, deployment: str, error: str, *, now: int, threshold: int, cooldown_ms: int
+    ) -> Breaker:
+        def work(connection: sqlite3.Connection) -> Breaker:
+            return note_failure(connection, deployment, error, now, threshold, cooldown_ms)
+
+        return await self._database.transact(work)
+
+    async def note_success(self, deployment: str) -> None:
+        await self._database.transact(partial(note_success, deployment=deployment))
+
+    async def half_open(self, deployment: str, *, now: int) -> None:
+        await self._database.transact(partial(half_open, deployment=deployment, now=now))
+
+    async def claim_probe(self, deployment: str, *, now: int, lease_ms: int) -> bool:
+        work = partial(claim_probe, deployment=deployment, now=now, lease_ms=lease_ms)
+        return await self._database.transact(work)
+
+    async def release_probe(self, deployment: str, *, probe_at: int) -> None:
+        work = partial(release_probe, deployment=deployment, probe_at=probe_at)
+        await self._database.transact(work)
+
+    async def breakers(self) -> list[Breaker]:
+        return await read_breakers(self._database)
 
     async def find_conversation(self, conversation_id: str) -> ConversationRecord | None:
         return await find_conversation(self._database, conversation_id)

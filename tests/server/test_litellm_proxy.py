@@ -1,5 +1,6 @@
 """A real LiteLLM proxy as the provider: its models, answers, errors and budgets."""
 
+import json
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp_types import TextResourceContents
 
 import tierwise
 from tests.real_proxy import LONG_ANSWER, MASTER_KEY, free_port, is_installed, running_proxy
@@ -85,6 +87,7 @@ async def test_its_models_are_listed_with_its_prices_limits_and_health(proxy: st
     async with installation.client() as client:
         listed = structured(await client.call_tool("list_models"))
         models = {it["model"].removeprefix("gateway/"): it for it in listed["models"]}
+        [health] = (await client.read_resource("health://providers")).contents
     assert models.keys() == OFFERED
     quick, clever, own = models["quick"], models["clever"], models["own"]
     assert (quick["input_usd_per_million"], quick["output_usd_per_million"]) == (1, 2)
@@ -96,6 +99,11 @@ async def test_its_models_are_listed_with_its_prices_limits_and_health(proxy: st
     assert (own["input_usd_per_million"], own["capabilities"]) == (0, None)
     assert models["unpriced"]["price_note"].startswith("no price is known for gateway/unpriced")
     assert {it["health"] for it in models.values()} == {"ready"}
+    assert isinstance(health, TextResourceContents)
+    [gateway] = json.loads(health.text)["gateways"]
+    assert gateway.pop("asked_s_ago") >= 0
+    endpoint = f"{proxy}/v1"
+    assert gateway == {"provider": "gateway", "endpoint": endpoint, "models": len(OFFERED), "fault": None}
 
 
 async def test_a_chat_is_answered_and_charged_at_the_proxys_price(proxy: str, tmp_path: Path):
