@@ -223,6 +223,10 @@ async def test_a_proxy_that_is_down_is_told_and_serves_once_it_is_up(tmp_path: P
     port = free_port()
     installation = Installation(tmp_path, settings(f"http://127.0.0.1:{port}", tmp_path, "quick"))
     installation.environ["GATEWAY_API_KEY"] = MASTER_KEY
+    diagnosis = await installation.run("doctor", "--json")
+    [found] = [it for it in json.loads(diagnosis.stdout)["findings"] if it["check"] == "gateway"]
+    assert (found["status"], found["message"]) == ("warning", "gateway cannot be reached")
+    assert found["fix"] == "Check that it runs, and its api_base."
     async with installation.client() as client:
         [quick] = structured(await client.call_tool("list_models"))["models"]
         assert quick["health"] == "gateway cannot be reached; check that it runs, and its api_base."
