@@ -12,10 +12,12 @@ from tierwise.routing.providers.litellm import loading
 from tierwise.routing.providers.litellm_errors import LITELLM, classify, message, retry_after
 from tierwise.routing.request import Message, Payload
 
+_RAISED_HERE = (UpstreamError, errors.FormatMismatch, errors.BreakerOpen)
+"""What no provider's error is translated to."""
 KINDS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, UpstreamError) and kind not in (UpstreamError, errors.FormatMismatch)
+    if issubclass(kind, UpstreamError) and kind not in _RAISED_HERE
 ]
 
 
