@@ -1,10 +1,11 @@
 """The router as Python programs use it; `import tierwise` hands it out."""
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -17,7 +18,7 @@ from tierwise.routing.request import ChatRequest, Message, ReasoningEffort, Tier
 from tierwise.server.configuration import load_settings, settings_from
 from tierwise.server.runtime import open_runtime, unwrapped
 from tierwise.server.settings import Settings
-from tierwise.server.tools.chat import CHAT
+from tierwise.server.tools.chat import CHAT, ChatArguments, load_request
 from tierwise.server.tools.usage import USAGE_SUMMARY
 from tierwise.server.usage import UsageSummary, usage_summary
 
@@ -27,6 +28,8 @@ Config = Settings | Mapping[str, Any] | str | os.PathLike[str] | None
 class ChatOptions(TypedDict, total=False):
     """What a call may say beside its prompt: the arguments of the `chat` tool, under the same rules."""
 
+    images: Sequence[str] | None
+    """Shown with the prompt: https URLs, data URLs, or files in `server.media_folders`."""
     model: str | None
     """An alias, a bare model name or `provider/model`; by default the difficulty decides."""
     tier: Tier | Literal["simple", "standard", "complex"] | None
@@ -86,9 +89,9 @@ class Stream:
     reading gives the call up.
     """
 
-    def __init__(self, engine: Engine, request: ChatRequest) -> None:
+    def __init__(self, engine: Engine, load: Callable[[], Awaitable[ChatRequest]]) -> None:
         self._engine = engine
-        self._request = request
+        self._load = load
         self._started = False
         self._call: Call | None = None
 
@@ -105,7 +108,7 @@ class Stream:
         return self._pieces()
 
     async def _pieces(self) -> AsyncGenerator[str]:
-        self._call = call = await self._engine.start(self._request, watched=True)
+        self._call = call = await self._engine.start(await self._load(), watched=True)
         try:
             async for piece in call.pieces():
                 yield piece
@@ -154,7 +157,7 @@ class Router:
             AllCandidatesFailed: each was tried; the message says how each failed.
             DeadlineExceeded: time ran out first.
         """
-        call = await self._engine.start(self._request(prompt, options))
+        call = await self._engine.start(await self._loaded(_arguments(prompt, options)))
         try:
             await call.wait(None)
         finally:
@@ -167,7 +170,7 @@ class Router:
         Raises:
             InvalidRequest: the arguments do not fit.
         """
-        return Stream(self._engine, self._request(prompt, options))
+        return Stream(self._engine, partial(self._loaded, _arguments(prompt, options)))
 
     async def analyze(self, prompt: str, **options: Unpack[ChatOptions]) -> Plan:
         """The plan that `chat` would follow with the same arguments, but for what a conversation remembers;
@@ -176,7 +179,7 @@ class Router:
         Raises:
             InvalidRequest: the arguments do not fit, or name a model that there is not.
         """
-        return await self._engine.plan(self._request(prompt, options))
+        return await self._engine.plan(await self._loaded(_arguments(prompt, options)))
 
     async def usage(self, **options: Unpack[UsageOptions]) -> UsageSummary:
         """What calls came to, in USD, those of other processes on the same database included.
@@ -191,11 +194,15 @@ class Router:
         query = USAGE_SUMMARY.parse(given).query(self._settings.usage_tracking.time_zone)
         return await usage_summary(self._engine.store, query)
 
-    def _request(self, prompt: str, options: ChatOptions) -> ChatRequest:
-        given: dict[str, Any] = {"prompt": prompt, **options}
-        if history := options.get("history"):
-            given["history"] = [_turn(turn) for turn in history]
-        return CHAT.parse(given).request(self._settings.usage_tracking)
+    async def _loaded(self, arguments: ChatArguments) -> ChatRequest:
+        return await load_request(arguments, self._settings)
+
+
+def _arguments(prompt: str, options: ChatOptions) -> ChatArguments:
+    given: dict[str, Any] = {"prompt": prompt, **options}
+    if history := options.get("history"):
+        given["history"] = [_turn(turn) for turn in history]
+    return CHAT.parse(given)
 
 
 @asynccontextmanager
