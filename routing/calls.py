@@ -4,7 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -12,11 +12,12 @@ import anyio
 
 from tierwise.routing import pricing
 from tierwise.routing.abilities import dropped
+from tierwise.routing.health import Turn
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.prompt_caching import saving
 from tierwise.routing.request import Message, Payload, Tier, ToolCall
-from tierwise.routing.router import Served
+from tierwise.routing.run import Served
 from tierwise.routing.spending import Tab
 from tierwise.storage.budgets import Budget
 from tierwise.storage.errors import TierwiseError
@@ -80,7 +81,13 @@ class Call:
     @property
     def text(self) -> str:
         """What the model has written so far."""
-        return self._flight.journal.text
+        return self._flight.journal.draft.text
+
+    @property
+    def shown(self) -> str:
+        """The same for whoever watches it: if it has not simply grown, a line before it says why."""
+        notice = self._flight.journal.draft.notice
+        return f"{notice}\n{self.text}" if notice else self.text
 
     @property
     def done(self) -> bool:
@@ -124,10 +131,21 @@ class Flight:
     """What identical calls join by; None if none may."""
     journal: Journal
     tab: Tab
+    turn: Turn | None = None
+    """What it has taken where models take turns."""
     calls: list[Call] = field(default_factory=list[Call])
     left: list[Call] = field(default_factory=list[Call])
     """Calls that were given up while others still waited."""
+    joined: int = 0
+    """Calls that have come after the first."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def settled(self, plan: Plan) -> Plan:
+        """The plan of a call that joins: whose turn it is has been settled by the first one."""
+        if not plan.changing or not self.calls:
+            return plan
+        first = self.calls[0].plan
+        return replace(plan, candidates=first.candidates, peers=first.peers, reason=first.reason)
 
     def leave(self, call: Call) -> None:
         if call not in self.calls:
@@ -156,6 +174,8 @@ def flight_key(plan: Plan) -> FlightKey:
     """Equal for calls that send the same to the same models in the same order on the same budgets, and
     so may share."""
     candidates = tuple((it.model.provider, it.model.name, it.max_tokens, it.tier) for it in plan.candidates)
+    if plan.changing:  # whichever of them has its turn
+        candidates = tuple(sorted(candidates))
     request = plan.request
     return request.payload, candidates, plan.budgets, request.max_cost_usd
 
@@ -265,11 +285,17 @@ def _why(plan: Plan, served: Served) -> str:
     if served.downgraded is not None:
         cheapest = f"{served.candidate.model.id} served, the cheapest that can"
         return f"{plan.reason}; but {served.downgraded}, so {cheapest}"
+    if served.from_cache and served.candidate in plan.peers:
+        return f"{plan.reason}; but {served.candidate.model.id} has answered this before"
+    if served.begun_by:
+        begun = " and then ".join(served.begun_by)
+        return f"{plan.reason}; {begun} broke off, and {served.candidate.model.id} finished the answer"
     if served.escalated is not None and served.candidate != plan.first:
         return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:
         return plan.reason
-    return f"{plan.reason}; that failed, so {served.candidate.model.id} served ({served.candidate.reason})"
+    why = "it would have had to wait for its turn" if served.untried else "that failed"
+    return f"{plan.reason}; {why}, so {served.candidate.model.id} served ({served.candidate.reason})"
 
 
 def _cost_note(record: CallRecord) -> str | None:

@@ -14,7 +14,10 @@ import anyio
 import anyio.abc
 
 from tierwise.routing.answers import Answers
+from tierwise.routing.asking import Asking
+from tierwise.routing.attempt import Attempts, AttemptSettings
 from tierwise.routing.books import Books
+from tierwise.routing.breaker import CircuitBreakers
 from tierwise.routing.calls import (
     Call,
     Flight,
@@ -26,15 +29,20 @@ from tierwise.routing.calls import (
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.checks import check_request
 from tierwise.routing.conversations import OpenConversations
+from tierwise.routing.endpoint_checks import Checks
+from tierwise.routing.health import Vitals
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
 from tierwise.routing.models import Model
-from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
+from tierwise.routing.order import policy_settings, strategy_of
+from tierwise.routing.policy import Candidate, Plan, cheapest_first, plan
 from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
+from tierwise.routing.rate_limits import RateLimits
 from tierwise.routing.request import ChatRequest, Tier
-from tierwise.routing.router import RetrySettings, Router, Served
+from tierwise.routing.router import RetrySettings, Router
+from tierwise.routing.run import Served
 from tierwise.routing.settings import (
     ConversationSettings,
     DefaultSettings,
@@ -46,6 +54,7 @@ from tierwise.routing.settings import (
     RoutingSettings,
 )
 from tierwise.routing.spending import Spending, Tab
+from tierwise.routing.upstream_queue import QueueLimits, UpstreamQueue
 from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import StorageError, TierwiseError
 from tierwise.storage.memory import MemoryConversations
@@ -109,6 +118,8 @@ async def open_engine(
         tasks.start_soon(engine.purge_regularly)
         tasks.start_soon(engine.catch_up)
         tasks.start_soon(engine.judgement.learn_regularly)
+        tasks.start_soon(engine.checks.run_regularly)
+        tasks.start_soon(engine.queue.refill_regularly)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -135,13 +146,23 @@ class Engine:
         self.environ = environ
         """Where the keys are."""
         self._settings = settings
+        self._policy = policy_settings(settings.routing, settings.defaults)
         self._providers = providers
         self._tasks = tasks
+        limits = settings.reliability.rate_limits
         self._inventory = Inventory(
-            settings.litellm, settings.routing, settings.pricing, settings.local, environ
+            settings.litellm, settings.routing, settings.pricing, settings.local, environ, tuple(limits)
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
-        self._router = Router(providers.of, self._api_key, _retry_settings(settings), settings.routing)
+        breakers = CircuitBreakers(
+            store, settings.reliability.breaker, attempt_timeout=settings.litellm.timeout
+        )
+        self.vitals = Vitals(store, breakers)
+        self.checks = Checks(settings.reliability.health, breakers, self._inventory.known, self._api_key)
+        self.queue = UpstreamQueue(_queue_limits(settings), RateLimits(limits))
+        attempts = Attempts(providers.of, self._api_key, self.queue, breakers, _attempt_settings(settings))
+        asking = Asking(attempts, settings.reliability, prompt_caching=settings.routing.prompt_caching)
+        self._router = Router(asking, self.queue, _retry_settings(settings), settings.routing.cascade)
         kept = store if settings.conversations.storage == "database" else MemoryConversations()
         self._conversations = OpenConversations(kept, settings.conversations, self._content)
         self._warm = WarmModels()
@@ -183,8 +204,10 @@ class Engine:
         judged = await self.judgement.judge(request, explore=explore)
         catalog, today = await self.catalog(), datetime.now(UTC).date()
         budgets = await self.spending.applying_to(request)
-        policy = _policy_settings(self._settings)
-        decided = plan(request, judged.complexity, catalog, policy, today, judged.steering, budgets)
+        health = await self.vitals.health(strategy_of(request, self._policy))
+        decided = plan(
+            request, judged.complexity, catalog, self._policy, today, judged.steering, budgets, health
+        )
         if self._settings.routing.prompt_caching:
             decided = self._warm.preferred(decided)
         return replace(decided, features=judged.features)
@@ -195,7 +218,7 @@ class Engine:
         return call.receipt().content
 
     async def _cheaper(self, decided: Plan) -> Plan:
-        return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings))
+        return cheapest_first(decided, await self.catalog(), self._policy)
 
     async def start(self, request: ChatRequest, *, watched: bool = False) -> Call:
         """Set a call off; it runs on its own until it is done or given up.
@@ -213,12 +236,18 @@ class Engine:
             key = flight_key(decided)
         streaming = watched or self._may_outlast_its_wait(first, request)
         flight = self._flights.get(key) if key else None
+        if flight and self.queue.full:  # it is served from the cache, or refused
+            key = flight = None
         if flight is None or flight.scope.cancel_called or (watched and not flight.journal.streaming):
             journal = Journal(streaming=streaming)
-            flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets))
+            turn = self.vitals.take_turn(first.model) if decided.changing else None
+            flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets), turn)
             self._in_flight.add(flight)
             self._tasks.start_soon(self._fly, flight)
-        call = Call(decided, flight)
+        else:
+            flight.joined += 1
+            self.queue.join()
+        call = Call(flight.settled(decided), flight)
         flight.calls.append(call)
         if key:
             self._flights[key] = flight
@@ -281,11 +310,14 @@ class Engine:
                 "tierwise itself failed on this call; its log on stderr says how. Please report it."
             )
         finally:
+            if flight.turn and not flight.journal.attempts:
+                self.vitals.give_back(flight.turn)
             if flight.key and self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
             with anyio.CancelScope(shield=True):
                 await self._land(flight, outcome)
             self._in_flight.discard(flight)
+            self.queue.leave(flight.joined)
 
     async def _land(self, flight: Flight, outcome: Served | TierwiseError | None) -> None:
         """Write each call of the flight down, and hand out what it gave. The first call pays."""
@@ -316,22 +348,29 @@ class Engine:
                 )
 
 
-def _policy_settings(settings: EngineSettings) -> PolicySettings:
-    return PolicySettings(
-        enabled=settings.routing.enabled,
-        allow_downgrade=settings.routing.allow_downgrade,
-        max_tokens=settings.defaults.max_tokens,
-        strategy=settings.routing.strategy,
-        judge_model=settings.routing.cascade.judge_model,
-    )
-
-
 def _retry_settings(settings: EngineSettings) -> RetrySettings:
     return RetrySettings(
         max_retries=settings.litellm.max_retries,
         retry_delay=settings.litellm.retry_delay,
-        attempt_timeout=settings.litellm.timeout,
         deadline=settings.reliability.deadline,
+    )
+
+
+def _attempt_settings(settings: EngineSettings) -> AttemptSettings:
+    return AttemptSettings(
+        timeout=settings.litellm.timeout,
+        logprobs=settings.routing.cascade.min_mean_logprob is not None,
+        reliability=settings.reliability,
+    )
+
+
+def _queue_limits(settings: EngineSettings) -> QueueLimits:
+    limits = {name: provider.max_concurrent for name, provider in settings.litellm.providers.items()}
+    known = {name: limit for name, limit in limits.items() if limit is not None}
+    return QueueLimits(
+        max_concurrent=settings.reliability.max_concurrent_calls,
+        max_queued=settings.reliability.max_queued_calls,
+        of_provider={"embedded": 1, **known},  # it generates one answer at a time, whoever waits where
     )
 
 

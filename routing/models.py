@@ -39,6 +39,20 @@ class Model:
     listed: bool = True
     """False if the price map knows the provider but not the model: it is retired, or misspelt, or new."""
 
+    @property
+    def deployment(self) -> str:
+        """The name of what fails and recovers as one: provider, model and endpoint."""
+        return (
+            f"{self.provider}/{self.name} at {self.endpoint}"
+            if self.api_base
+            else f"{self.provider}/{self.name}"
+        )
+
+    @property
+    def endpoint(self) -> str | None:
+        """`api_base` without its query, which might hold what is nobody's business."""
+        return self.api_base and self.api_base.partition("?")[0]
+
     def can(self, capability: str) -> bool:
         """May the model be sent what needs `capability`? Where nothing is known, it may be tried."""
         return self.capabilities is None or capability in self.capabilities

@@ -8,6 +8,11 @@ Role = Literal["system", "user", "assistant", "tool"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high"]
 """How long a model may think before it answers, in OpenAI's words; litellm maps them for each provider."""
 
+Strategy = Literal["priority", "least_cost", "least_latency", "round_robin", "random", "cascade"]
+"""`priority`: the models of the tier in the order in which they are written; see `routing/strategies.py`
+for the others. `cascade`: the cheapest tier answers first, and the next one where that answer is not good
+enough."""
+
 
 class Tier(StrEnum):
     """How hard a prompt is; ordered from the cheapest models to the most capable."""
@@ -131,7 +136,7 @@ class ChatRequest:
     """Replaces the ladder that would follow the first choice; None keeps it."""
     max_cost_usd: float | None = None
     """Worst-case cost that the call may have, in USD."""
-    strategy: Literal["priority", "cascade"] | None = None
+    strategy: Strategy | None = None
     """Overrides the settings' strategy."""
     tools: tuple[ToolDefinition, ...] = ()
     tool_choice: str | None = None

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from tierwise.routing.keys import holds_a_model_key, holds_a_secret, url_holds_a_key
-from tierwise.routing.request import Tier
+from tierwise.routing.request import Strategy, Tier
 from tierwise.storage.budgets import AtLimit, BudgetPeriod, BudgetScope
 
 
@@ -109,6 +109,8 @@ class ProviderSettings(Section):
     """The provider's own endpoint, a LiteLLM proxy or any OpenAI-compatible server."""
     models: dict[str, str] = Field(default_factory=dict[str, str])
     """Short aliases for model names."""
+    max_concurrent: int | None = Field(default=None, ge=1, le=100_000)
+    """Requests that may be under way to it at once; None leaves it to reliability.max_concurrent_calls."""
 
 
 class LiteLLMSettings(Section):
@@ -146,12 +148,26 @@ def _regular_expression(pattern: str) -> str:
     return pattern
 
 
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
 class TierRule(Section):
     """Which models serve a tier, and which complexity scores belong to it."""
 
     model: Names = Field(min_length=1)
+    weights: tuple[Weight, ...] = ()
+    """The share of each model, in their order, where `strategy` is `random`; by default all have the
+    same. One of 0 comes after all others."""
     min_complexity: float | None = Field(default=None, ge=0, le=1)
     max_complexity: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _weighs_each_model(self) -> "TierRule":
+        if self.weights and len(self.weights) != len(self.model):
+            raise ValueError(
+                f"`weights` has {len(self.weights)} numbers for {len(self.model)} models; give one for each"
+            )
+        return self
 
 
 class TierRules(Section):
@@ -232,11 +248,6 @@ class CascadeSettings(Section):
     """A model that is asked whether the answer will do."""
 
 
-Strategy = Literal["priority", "cascade"]
-"""`priority`: the models of the tier in the order in which they are written. `cascade`: the cheapest
-tier answers first, and the next one where that answer is not good enough."""
-
-
 class RoutingSettings(Section):
     enabled: bool = True
     rules: TierRules = TierRules()
@@ -255,7 +266,8 @@ class RoutingSettings(Section):
     """May a cheaper tier serve when neither the chosen one nor a higher one can?"""
 
 
-Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+"""No more than a dollar a token: the ledger could not hold the sums of absurd prices."""
 ServiceTier = Literal["batch", "flex", "balanced", "priority", "ultrafast"]
 """What providers say that they charged by, where it is not their standard price."""
 
@@ -301,9 +313,73 @@ class DefaultSettings(Section):
     temperature: float | None = Field(default=None, ge=0, le=2)
 
 
+class BreakerSettings(Section):
+    """When a deployment (provider, model and endpoint) is left alone for a while."""
+
+    enabled: bool = True
+    failures: int = Field(default=5, ge=1, le=1_000_000)
+    """In a row, of those that are the provider's fault: no connection, no answer in time, 5xx, an answer
+    that is none."""
+    cooldown: float = Field(default=60.0, gt=0, le=86_400)
+    """Seconds until one call may try again."""
+
+
+class HealthSettings(Section):
+    """Looking after endpoints while nobody calls them."""
+
+    checks: Literal["off", "free", "all"] = "free"
+    """The endpoints with an `api_base` to ask for their list of models: none, those of models that cost
+    nothing, or all."""
+    interval: float = Field(default=30.0, ge=1, le=86_400)
+    """Seconds between two checks."""
+
+
+class RateLimitSettings(Section):
+    """What may be sent to one model, or to all models of one provider together.
+
+    A minute's worth may go at once, the rest evenly, as providers meter it themselves.
+    """
+
+    requests_per_minute: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    tokens_per_minute: int | None = Field(default=None, ge=1, le=1_000_000_000_000)
+    """Input and output tokens together; estimated when a request is sent, and then corrected."""
+
+
+class HedgingSettings(Section):
+    """A second request where the first is slow: the first of the two to answer serves, both are paid for."""
+
+    enabled: bool = False
+    delay: float = Field(default=10.0, ge=0, le=3600)
+    """Seconds after which the second is sent, as long as too few answers of the first's model are known
+    to tell how long 95% of them take."""
+    min_samples: int = Field(default=20, ge=5, le=200)
+    """Answers that tell it."""
+
+
 class ReliabilitySettings(Section):
     deadline: float = Field(default=600.0, gt=0, le=86_400)
-    """Seconds that a whole call may take, with all its retries and fallbacks."""
+    """Seconds that a whole call may take: in queues, with all its retries and fallbacks."""
+    breaker: BreakerSettings = BreakerSettings()
+    health: HealthSettings = HealthSettings()
+    connect_timeout: float = Field(default=10.0, gt=0, le=3600)
+    """Seconds within which a connection to a provider must be there."""
+    first_token_timeout: float | None = Field(default=None, gt=0, le=86_400)
+    """Seconds within which a streamed answer must begin; None leaves it to litellm.timeout, because models
+    that think in silence may take minutes."""
+    between_tokens_timeout: float = Field(default=60.0, gt=0, le=86_400)
+    """Seconds that a streamed answer may pause once it has begun."""
+    broken_stream: Literal["restart", "continue"] = "restart"
+    """What the next model does when a stream breaks off after text had come: answer afresh, or go on from
+    that text, which is then joined with what it writes."""
+    max_concurrent_calls: int = Field(default=100, ge=1, le=100_000)
+    """Requests to providers that may be under way at once in this process."""
+    max_queued_calls: int = Field(default=1000, ge=0, le=1_000_000)
+    """Calls that may wait for their turn beyond these; a further one is refused at once."""
+    patience: float = Field(default=1.0, ge=0, le=3600)
+    """Seconds for which a call waits for a model's turn while another that may serve it is free."""
+    rate_limits: dict[str, RateLimitSettings] = Field(default_factory=dict[str, RateLimitSettings])
+    """By `provider/model`, or by a provider's name for all its models together."""
+    hedging: HedgingSettings = HedgingSettings()
 
 
 class LearningSettings(Section):

@@ -48,6 +48,14 @@ class Invocation:
         log_to_stderr(settings.server.log_level, redactor(environ, settings))
         return settings, environ
 
+    def settings_file(self) -> Path | None:
+        """The file that the settings are read from; None if there is none."""
+        import os
+
+        from tierwise.server.configuration import settings_file
+
+        return settings_file(self.config, os.environ)
+
 
 class _Group(click.Group):
     """Turns our own errors into one message and an exit code."""
@@ -181,6 +189,16 @@ def models(invocation: Invocation, as_json: bool) -> None:
     from tierwise.server.commands.models import run_models
 
     run_models(*invocation.load(), as_json=as_json)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def doctor(invocation: Invocation, as_json: bool) -> None:
+    """Look for what is wrong with this installation; exits with 1 if calls cannot be served."""
+    from tierwise.server.commands.doctor import run_doctor
+
+    sys.exit(run_doctor(invocation.load, invocation.settings_file, as_json=as_json))
 
 
 @main.command()

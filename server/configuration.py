@@ -77,9 +77,14 @@ def load_env_file(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
     return found | dict(environ)
 
 
-def _file_layer(config: Path | None, environ: Mapping[str, str]) -> Layer:
+def settings_file(config: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that `load_settings` reads; None if there is none to read."""
     named = next((v for name, v in environ.items() if name.upper() == CONFIG_VARIABLE and v), None)
-    path = config or (named and _expanded(named)) or _default_file()
+    return config or (_expanded(named) if named else None) or _default_file()
+
+
+def _file_layer(config: Path | None, environ: Mapping[str, str]) -> Layer:
+    path = settings_file(config, environ)
     if path is None:
         return Layer("the settings", {})
     text = _read(path)

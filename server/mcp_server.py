@@ -17,7 +17,7 @@ from tierwise.server import resources
 from tierwise.server.logs import redactor
 from tierwise.server.retention import prune_daily
 from tierwise.server.settings import Settings
-from tierwise.server.subscriptions import UsageSubscriptions
+from tierwise.server.subscriptions import Subscriptions
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY
 from tierwise.server.tools.base import Tool, ToolContext
 from tierwise.server.tools.budgets import BUDGET_STATUS, SET_BUDGET
@@ -51,7 +51,7 @@ RequestContext = ServerRequestContext[Any, Any]
 @asynccontextmanager
 async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Server[Any]]:
     """An MCP server on `engine`; any number of connections may share it."""
-    subscriptions = UsageSubscriptions()
+    subscriptions = Subscriptions()
     engine.listeners.append(subscriptions.on_recorded)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(subscriptions.notify_forever)

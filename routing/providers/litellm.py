@@ -1,6 +1,7 @@
 """Reaching models through litellm; the only module that imports it."""
 
 import asyncio
+import datetime as dt
 import functools
 import gc
 import importlib
@@ -25,11 +26,14 @@ from tierwise.routing.errors import (
     ContentRefused,
     UnsafeResponse,
     UpstreamError,
+    UpstreamTimeout,
 )
-from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall
+from tierwise.routing.providers.base import Completion, OnText, Provider, RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_errors import message, translate
 from tierwise.routing.providers.litellm_usage import read_cost, read_usage
 from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
+from tierwise.routing.providers.pace import Pace
+from tierwise.routing.providers.rate_headers import rate_status
 from tierwise.routing.providers.thinking import ThinkingFilter
 from tierwise.routing.request import ToolCall
 from tierwise.storage.records import Usage
@@ -39,6 +43,8 @@ _ENVIRONMENT = {
     "LITELLM_MODE": "PRODUCTION",  # else the import loads whatever `.env` lies about
     "LITELLM_LOG": "CRITICAL",  # lower levels go to stdout, and hold prompts
     "JSON_LOGS": "False",  # else the import replaces sys.excepthook
+    "AIOHTTP_CONNECTOR_LIMIT": "100000",  # requests wait in our own queue, and not once more for a connection
+    "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "100000",
     "DISABLE_AIOHTTP_TRANSPORT": "False",  # the transport that is contained, and the fastest
     "LITELLM_HTTP2": "False",  # else another one is used
 }
@@ -53,6 +59,9 @@ _SPEAK_OPENAI_UNDER_V1 = frozenset({"ollama", "vllm", "lm_studio", "llamafile"})
 
 _FINISH_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call"})
 """OpenAI's. Whatever else a provider writes there would go into the ledger."""
+
+_connect_timeout: ContextVar[float | None] = ContextVar("connect_timeout", default=None)
+"""That of the call at hand, in seconds."""
 
 _MAX_TEXT = 4 * 2**20
 """Characters of an answer: a million tokens of English, eight times what any model writes."""
@@ -77,6 +86,7 @@ class _Answer:
     logprobs: list[float]
     """Of each token, if they were asked for and given."""
     tool_calls: tuple[ToolCall, ...]
+    rate: RateStatus | None
 
 
 class LiteLLMProvider(Provider):
@@ -108,6 +118,7 @@ class LiteLLMProvider(Provider):
             reported_cost=answer.cost,
             tool_calls=answer.tool_calls,
             mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
+            rate=answer.rate,
         )
 
     async def aclose(self) -> None:
@@ -121,11 +132,16 @@ class LiteLLMProvider(Provider):
 
 
 async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) -> _Answer:
+    limit = _connect_timeout.set(call.connect_timeout)
     try:
         with anyio.fail_after(call.timeout):
             return await request
+    except UpstreamTimeout:
+        raise
     except Exception as error:  # litellm raises whatever its parsers trip over
         raise translate(error, call) from error
+    finally:
+        _connect_timeout.reset(limit)
 
 
 async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
@@ -136,8 +152,16 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     tools = ToolCallParts()
     tools.feed(choice.message.tool_calls)
     usage = read_usage(response, response, characters=len(content))
-    cost = read_cost(response, _headers(response))
-    return _Answer(content, choice.finish_reason, usage, cost, _logprobs(choice), tools.calls())
+    headers = _headers(response)
+    return _Answer(
+        content=content,
+        finish_reason=choice.finish_reason,
+        usage=usage,
+        cost=read_cost(response, headers),
+        logprobs=_logprobs(choice),
+        tool_calls=tools.calls(),
+        rate=_rate(headers),
+    )
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
@@ -166,11 +190,16 @@ async def _read(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
             pieces.append(piece)
             on_text(piece)
 
-    async with aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream:
+    async with (
+        Pace(call) as pace,
+        aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream,
+    ):
         async for chunk in stream:
             summary = chunk if getattr(chunk, "usage", None) else summary
             if chunk.choices:
                 delta = chunk.choices[0].delta
+                if delta.content or delta.tool_calls or getattr(delta, "reasoning_content", None):
+                    pace.token()
                 hand_over(thinking.feed(delta.content or ""))
                 tools.feed(delta.tool_calls)
                 logprobs += _logprobs(chunk.choices[0])
@@ -179,10 +208,16 @@ async def _read(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
     sent = next((chunk for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
-    content = "".join(pieces)
-    usage = read_usage(summary, sent, characters=len(content)) if sent else None
-    cost = read_cost(sent, _headers(stream))
-    return _Answer(content, finish_reason, usage, cost, logprobs, tools.calls())
+    content, headers = "".join(pieces), _headers(stream)
+    return _Answer(
+        content=content,
+        finish_reason=finish_reason,
+        usage=read_usage(summary, sent, characters=len(content)) if sent else None,
+        cost=read_cost(sent, headers),
+        logprobs=logprobs,
+        tool_calls=tools.calls(),
+        rate=_rate(headers),
+    )
 
 
 def _headers(response: Any) -> dict[str, Any]:
@@ -199,6 +234,10 @@ def _forget_chunks(stream: Any) -> None:
 def _logprobs(choice: Any) -> list[float]:
     tokens: list[Any] = getattr(getattr(choice, "logprobs", None), "content", None) or []
     return [float(token.logprob) for token in tokens]
+
+
+def _rate(headers: dict[str, Any]) -> RateStatus | None:
+    return rate_status(headers, dt.datetime.now(dt.UTC))
 
 
 def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
@@ -311,16 +350,18 @@ def _import_litellm() -> Any:
 
 
 def _contain() -> None:
-    """Have every asynchronous client that litellm makes keep our limits.
+    """Have every asynchronous client that litellm makes keep our limits, and the call's `connect_timeout`.
 
     Raises:
         ImportError: this litellm makes its clients in another way.
     """
+    from tierwise.routing.providers.connecting import impatient
     from tierwise.routing.providers.containment import contained
 
     transports: Any = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
     clients: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler")
-    transports.LiteLLMAiohttpTransport = contained(transports.LiteLLMAiohttpTransport, _expects_events.get)
+    impatiently = impatient(transports.LiteLLMAiohttpTransport, _connect_timeout.get)
+    transports.LiteLLMAiohttpTransport = contained(impatiently, _expects_events.get)
     if not isinstance(clients.AsyncHTTPHandler.create_async_transport(), transports.LiteLLMAiohttpTransport):
         raise ImportError("its HTTP transport is not the known one")
 

@@ -20,17 +20,20 @@ from typing import Any
 
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
-from tierwise.routing.providers.base import UpstreamCall
+from tierwise.routing.providers.base import RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_reasons import printable, reason
+from tierwise.routing.providers.rate_headers import rate_status
 
 Kind = type[UpstreamError]
 
 TRANSPORT: Mapping[str, Kind] = {
     # httpx
+    "ConnectTimeout": errors.ConnectionFailed,
     "TimeoutException": errors.UpstreamTimeout,
     "DecodingError": errors.BadResponse,
     "TransportError": errors.ConnectionFailed,
     # aiohttp
+    "ConnectionTimeoutError": errors.ConnectionFailed,
     "ServerTimeoutError": errors.UpstreamTimeout,
     "ClientConnectionError": errors.ConnectionFailed,
     "ClientPayloadError": errors.ConnectionFailed,
@@ -189,7 +192,7 @@ def translate(error: Exception, call: UpstreamCall) -> UpstreamError:
     kind = classify(error)
     own = _own(chain)
     detail = printable(str(own)) if own else reason(chain, kind, call)
-    return kind(message(kind, call, detail), retry_after=retry_after(error))
+    return kind(message(kind, call, detail), retry_after=retry_after(error), rate=_rate(error))
 
 
 def classify(error: BaseException) -> Kind:
@@ -231,6 +234,11 @@ def retry_after(error: BaseException) -> float | None:
             return _seconds(value)
     found = _RETRY_DELAY.search(str(error))
     return float(found[1]) if found else None
+
+
+def _rate(error: BaseException) -> RateStatus | None:
+    now = dt.datetime.now(dt.UTC)
+    return next((told for headers in _headers(error) if (told := rate_status(headers, now))), None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -24,7 +24,7 @@ def reason(chain: tuple[BaseException, ...], kind: type[UpstreamError], call: Up
     """
     if kind is BadResponse:
         return "it cannot be read"
-    text = _system_error(chain) if kind is ConnectionFailed else _words(chain[0])
+    text = _broken_connection(chain, call) if kind is ConnectionFailed else _words(chain[0])
     redact = Redactor([call.api_key] if call.api_key else [])
     text = printable(redact(text[:_MAX_READ]))
     quotes = (turn.content[:20] in text for turn in call.messages if len(turn.content) >= _MIN_QUOTE)
@@ -36,6 +36,12 @@ def reason(chain: tuple[BaseException, ...], kind: type[UpstreamError], call: Up
 def printable(text: str) -> str:
     """On one line, and without what would steer a terminal."""
     return "".join(filter(str.isprintable, " ".join(text.split())))
+
+
+def _broken_connection(chain: tuple[BaseException, ...], call: UpstreamCall) -> str:
+    if any(type(error).__name__ == "ConnectTimeout" for error in chain) and call.connect_timeout:
+        return f"it was not there within {call.connect_timeout:g} s"
+    return _system_error(chain)
 
 
 def _system_error(chain: tuple[BaseException, ...]) -> str:

@@ -66,7 +66,7 @@ def _alone(prompt: str, model: str, **more: Any) -> ChatRequest:
 
 def _estimate(plan: Plan, typical: int) -> Estimate:
     tokens = estimate_prompt_tokens(plan.request.payload)
-    if not plan.candidates:
+    if not plan.candidates and not plan.peers:
         [out] = plan.excluded
         return Estimate(
             model=out.model.id,

@@ -12,10 +12,12 @@ from tierwise.routing.providers.litellm import loading
 from tierwise.routing.providers.litellm_errors import LITELLM, classify, message, retry_after, translate
 from tierwise.routing.request import Message, Payload
 
+OWN_FINDINGS = (UpstreamError, errors.FormatMismatch, errors.BreakerOpen)
+"""What no exception of litellm becomes."""
 KINDS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, UpstreamError) and kind not in (UpstreamError, errors.FormatMismatch)
+    if issubclass(kind, UpstreamError) and kind not in OWN_FINDINGS
 ]
 
 
