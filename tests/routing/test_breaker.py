@@ -35,7 +35,7 @@ PROVIDERS_FAULT = {
     "connection_failed": refuse(),
 }
 NO_FAULT_OF_ITS = {
-    "rate_limited": rate_limited(retry_after=60),
+    "rate_limited": rate_limited(retry_after=0),
     "authentication_failed": status(401),
     "model_not_found": status(404),
     "content_refused": refusal(400, "This violates our content policy."),
