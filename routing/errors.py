@@ -17,6 +17,7 @@ TierwiseError
     ├── ServerFailed          5xx, overloaded: back off, retry
     ├── BadResponse           an answer that is not one: back off, retry
     ├── BreakerOpen           not even tried, after its failures of late: next candidate
+    ├── UnsafeResponse        an answer that breaks a limit, or a redirect: next candidate
     ├── ContextWindowExceeded next candidate with a larger window
     ├── AuthenticationFailed  401, 403: next candidate
     ├── ModelNotFound         404, retired model: next candidate
@@ -127,6 +128,10 @@ class BreakerOpen(UpstreamError):
     """The model is left alone for `retry_after` seconds; nothing was sent."""
 
     code = "breaker_open"
+
+
+class UnsafeResponse(UpstreamError):
+    code = "unsafe_response"
 
 
 class ContextWindowExceeded(UpstreamError):

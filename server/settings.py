@@ -84,7 +84,8 @@ class UsageSettings(Section):
     """Whom calls are for that do not say; so with `agent`."""
     agent: str = Field(default="", max_length=200)
     keep_days: int | None = Field(default=None, ge=1, le=3660)
-    """Days for which single calls are kept, their sums for ever; None keeps them for ever too."""
+    """Days for which single calls are kept, their sums for ever; None keeps them for ever too. The last ones
+    stay until there are others."""
 
 
 class SemanticSettings(Section):
@@ -126,6 +127,8 @@ class ServerSettings(Section):
     """DEBUG shows the texts of errors, which may quote prompts; other levels do not."""
     allowed_hosts: Names = ()
     """Values of the `Host` header to answer to beside the loopback names."""
+    media_folders: tuple[Annotated[Path, AfterValidator(_full_path)], ...] = ()
+    """Folders whose files callers may name as pictures; none by default."""
     token_env: SecretVariable = TOKEN_VARIABLE
     """The environment variable with the token that clients must send over HTTP, as
     `Authorization: Bearer …`. Off loopback there must be one."""

@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import threading
+import warnings
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing
@@ -19,7 +20,14 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 
-from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
+from tierwise.routing.errors import (
+    BadResponse,
+    ConnectionFailed,
+    ContentRefused,
+    UnsafeResponse,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from tierwise.routing.providers.base import Completion, OnText, Provider, RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_errors import message, translate
 from tierwise.routing.providers.litellm_usage import read_cost, read_usage
@@ -37,6 +45,8 @@ _ENVIRONMENT = {
     "JSON_LOGS": "False",  # else the import replaces sys.excepthook
     "AIOHTTP_CONNECTOR_LIMIT": "100000",  # requests wait in our own queue, and not once more for a connection
     "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "100000",
+    "DISABLE_AIOHTTP_TRANSPORT": "False",  # the transport that is contained, and the fastest
+    "LITELLM_HTTP2": "False",  # else another one is used
 }
 
 _COMPATIBLE = "hosted_vllm"
@@ -52,6 +62,16 @@ _FINISH_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls", "
 
 _connect_timeout: ContextVar[float | None] = ContextVar("connect_timeout", default=None)
 """That of the call at hand, in seconds."""
+
+_MAX_TEXT = 4 * 2**20
+"""Characters of an answer: a million tokens of English, eight times what any model writes."""
+
+_TOO_LONG = "its text is longer than any model writes"
+
+_KEPT_CHUNKS = 1000
+
+_expects_events: ContextVar[bool] = ContextVar("expects_events", default=False)
+"""The call at hand asks for a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +126,9 @@ class LiteLLMProvider(Provider):
             return
         litellm = loading().result()
         await litellm.close_litellm_async_clients()
-        litellm.in_memory_llm_clients_cache.flush_cache()  # or a closed client would serve the next call
+        # Or a closed client would serve the next call.
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        litellm.__dict__.pop("module_level_aclient", None)
 
 
 async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) -> _Answer:
@@ -114,7 +136,7 @@ async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) ->
     try:
         with anyio.fail_after(call.timeout):
             return await request
-    except UpstreamError:
+    except UpstreamTimeout:
         raise
     except Exception as error:  # litellm raises whatever its parsers trip over
         raise translate(error, call) from error
@@ -129,7 +151,7 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     content = thinking.feed(choice.message.content or "") + thinking.close()
     tools = ToolCallParts()
     tools.feed(choice.message.tool_calls)
-    usage = read_usage(response, response, written=bool(content))
+    usage = read_usage(response, response, characters=len(content))
     headers = _headers(response)
     return _Answer(
         content=content,
@@ -143,14 +165,27 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
+    expected = _expects_events.set(True)
+    try:
+        return await _read(litellm, call, on_text)
+    finally:
+        _expects_events.reset(expected)
+
+
+async def _read(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     options = {"stream": True, "stream_options": {"include_usage": True}}
     pieces: list[str] = []
     thinking = ThinkingFilter()
     summary: Any = None
     logprobs: list[float] = []
     tools = ToolCallParts()
+    length = 0
 
     def hand_over(piece: str) -> None:
+        nonlocal length
+        length += len(piece)
+        if length > _MAX_TEXT:
+            raise UnsafeResponse(_TOO_LONG)
         if piece:
             pieces.append(piece)
             on_text(piece)
@@ -168,6 +203,7 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
                 hand_over(thinking.feed(delta.content or ""))
                 tools.feed(delta.tool_calls)
                 logprobs += _logprobs(chunk.choices[0])
+            _forget_chunks(stream)
     hand_over(thinking.close())
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
@@ -176,7 +212,7 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     return _Answer(
         content=content,
         finish_reason=finish_reason,
-        usage=read_usage(summary, sent, written=bool(content)) if sent else None,
+        usage=read_usage(summary, sent, characters=len(content)) if sent else None,
         cost=read_cost(sent, headers),
         logprobs=logprobs,
         tool_calls=tools.calls(),
@@ -187,6 +223,12 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
 def _headers(response: Any) -> dict[str, Any]:
     """Those of the provider, as litellm names them."""
     return response._hidden_params.get("additional_headers") or {}
+
+
+def _forget_chunks(stream: Any) -> None:
+    """litellm keeps each chunk, several KB, to build an answer from in the end; nobody asks for that."""
+    if len(stream.chunks) > _KEPT_CHUNKS:
+        stream.chunks[:] = [chunk for chunk in stream.chunks if getattr(chunk, "usage", None)][-_KEPT_CHUNKS:]
 
 
 def _logprobs(choice: Any) -> list[float]:
@@ -239,6 +281,8 @@ def _check(answer: _Answer, call: UpstreamCall) -> None:
     if answer.finish_reason is None:
         kind = ConnectionFailed if answer.content else BadResponse
         raise kind(message(kind, call, "it ended before the model had finished"))
+    if len(answer.content) > _MAX_TEXT:
+        raise UnsafeResponse(message(UnsafeResponse, call, _TOO_LONG))
     if answer.content or answer.tool_calls or answer.finish_reason == "length":
         return
     if answer.finish_reason == "content_filter":
@@ -291,9 +335,11 @@ def _import_litellm() -> Any:
     os.environ.update(_ENVIRONMENT)
     import litellm
 
+    # What pydantic finds odd in litellm's types, and in answers, which it quotes.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"pydantic\.")
     module: Any = litellm
     module.suppress_debug_info = True  # else it prints to stdout
-    _bound_connecting()
+    _contain()
     module.disable_hf_tokenizer_download = True  # else counting tokens fetches tokenizers
     worker = importlib.import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER
     worker.ensure_initialized_and_enqueue = _discard  # nobody listens to its callbacks
@@ -303,12 +349,21 @@ def _import_litellm() -> Any:
     return module
 
 
-def _bound_connecting() -> None:
-    """Have every asynchronous client that litellm makes keep the call's `connect_timeout`."""
+def _contain() -> None:
+    """Have every asynchronous client that litellm makes keep our limits, and the call's `connect_timeout`.
+
+    Raises:
+        ImportError: this litellm makes its clients in another way.
+    """
     from tierwise.routing.providers.connecting import impatient
+    from tierwise.routing.providers.containment import contained
 
     transports: Any = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
-    transports.LiteLLMAiohttpTransport = impatient(transports.LiteLLMAiohttpTransport, _connect_timeout.get)
+    clients: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler")
+    impatiently = impatient(transports.LiteLLMAiohttpTransport, _connect_timeout.get)
+    transports.LiteLLMAiohttpTransport = contained(impatiently, _expects_events.get)
+    if not isinstance(clients.AsyncHTTPHandler.create_async_transport(), transports.LiteLLMAiohttpTransport):
+        raise ImportError("its HTTP transport is not the known one")
 
 
 def _discard(async_coroutine: Coroutine[Any, Any, None]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from mcp_types import ToolAnnotations
@@ -11,6 +12,7 @@ from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, ReasoningEffort, Strategy, Tier, ToolCall
+from tierwise.server.images import load_images
 from tierwise.server.settings import UsageSettings
 from tierwise.server.tools.base import Answer, Arguments, Text, Tool, ToolContext
 from tierwise.server.tools.conversation import (
@@ -49,6 +51,7 @@ Whole = Annotated[int, BeforeValidator(_no_boolean)]
 
 class ChatArguments(Arguments):
     prompt: Text = Field(description="What the model should answer; empty after tool results")
+    images: list[str] | None = Field(None, max_length=16, description="Shown with it: https or data URLs")
     model: Name | None = Field(
         None, description="Alias, model or provider/model; default: chosen by difficulty"
     )
@@ -57,9 +60,7 @@ class ChatArguments(Arguments):
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, description="0 to 2")
     system_prompt: Text | None = Field(None, description="Instructions to the model")
     history: list[Turn] | None = Field(None, description="Earlier turns, oldest first")
-    conversation_id: Name | None = Field(
-        None, description="Yours to choose; earlier turns are kept here, history adds new ones"
-    )
+    conversation_id: Name | None = Field(None, description="Any id; its earlier turns are kept here")
     use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
     operation: Name = Field("chat", description="Label for usage reports")
     tenant: Name | None = Field(None, description="On whose behalf; for reports and budgets")
@@ -173,6 +174,9 @@ class ChatResult(ChatStatus):
 async def chat(context: ToolContext, arguments: ChatArguments) -> Answer:
     """Answer the prompt, or hand back a `call_id` when the answer takes longer than the caller can wait."""
     request = arguments.request(context.settings.usage_tracking)
+    if arguments.images:
+        pictures = await load_images(arguments.images, context.settings.server.media_folders)
+        request = replace(request, images=pictures)
     call = await context.engine.start(request, watched=context.report_progress is not None)
     try:
         return await _answer(context, call, context.settings.server.answer_within)

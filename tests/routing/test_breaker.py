@@ -514,8 +514,8 @@ async def test_a_judge_that_is_left_alone_lets_answers_pass(fake: FakeProvider, 
         assert bench.upstream == ["small", "judge", "small"]
 
 
-def test_breakers_are_known_by_provider_model_and_endpoint_without_what_is_secret() -> None:
-    base = ProviderSettings(api_base="https://host.example/v1?key=secret")
+def test_breakers_are_known_by_provider_model_and_endpoint_without_its_query() -> None:
+    base = ProviderSettings(api_base="https://host.example/v1?version=2")
     models = catalog(only("mine/model", "gpt-4o"), providers={"mine": base})
     assert [model.deployment for model, _ in models.models()] == [
         "mine/model at https://host.example/v1",
