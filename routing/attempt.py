@@ -115,10 +115,7 @@ class Attempts:
         async with self._queue.slot(ticket, partial(self._may_wait, run, ticket, patience)) as slot:
             if slot is None:
                 raise PutOff
-            async with (
-                self._breakers.guard(candidate.model, run.out_of_time),
-                run.admit(candidate, sent),
-            ):
+            async with self._breakers.guard(candidate.model, run.out_of_time), run.admit(candidate, sent):
                 writer = draft.begin(candidate.model.id)
                 attempt = _Attempt(
                     run=run,

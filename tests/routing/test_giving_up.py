@@ -154,7 +154,7 @@ async def test_an_engine_that_ends_leaves_no_call_behind_wherever_it_is(
     assert {record.status for record in bench.records[1:]} == {"cancelled"}
     assert (await store.budget_spent(BUDGET.name, 0, now=0)).reserved_nano_usd == 0
     (row,) = await store.usage(start=0, end=2**52)
-    assert (row.calls, row.failed_calls) == (7, 6)
+    assert (row.calls, row.cancelled_calls) == (7, 6)
     with anyio.fail_after(PATIENCE):
         for _ in range(2):
             await fake.disconnected.acquire()
