@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tierwise.routing.errors import InvalidRequest
-from tierwise.routing.request import ChatRequest, Message
+from tierwise.routing.request import AUTO, ChatRequest, Message
 from tierwise.routing.schemas import check_schema
 
 
@@ -15,6 +15,10 @@ def check_request(request: ChatRequest) -> None:
     """
     if request.response_schema is not None:
         check_schema("response_schema", request.response_schema)
+    if request.model and request.model.startswith("auto:") and request.preference is None:
+        raise InvalidRequest(
+            f"There is no model {request.model[:100]!r}: {', '.join(AUTO)} choose by themselves."
+        )
     _check_tools(request)
     _check_turns(request.history)
     if not request.prompt.strip() and not (request.history and request.history[-1].role == "tool"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.models import Model
-from tierwise.routing.request import ChatRequest, Strategy, Tier
+from tierwise.routing.request import ChatRequest, Preference, Strategy, Tier
 from tierwise.routing.settings import DefaultSettings, RoutingSettings
 from tierwise.routing.strategies import CHANGING, Option
 
@@ -76,8 +76,8 @@ def groups(request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicyS
 
 def strategy_of(request: ChatRequest, settings: PolicySettings) -> Strategy:
     """How the models of a tier are ordered for `request`."""
-    chosen = request.model is not None or not settings.enabled
-    return "priority" if chosen else request.strategy or settings.strategy
+    chosen = request.named_model is not None or request.preference is not None
+    return "priority" if chosen or not settings.enabled else request.strategy or settings.strategy
 
 
 def ranked(group: Group, placed: Placed, rank: int, option: Option) -> str:
@@ -85,7 +85,9 @@ def ranked(group: Group, placed: Placed, rank: int, option: Option) -> str:
     if group.strategy not in _BY:
         return placed.reason
     speed = f" ({_speed(option)})" if group.strategy == "least_latency" else ""
-    return f"{_place(rank + 1)} of the {placed.tier} tier by {_BY[group.strategy]}{speed}"
+    tiers = {it.tier for it in group.placed}
+    among = "all tiers" if len(tiers) > 1 else f"the {placed.tier} tier"
+    return f"{_place(rank + 1)} of {among} by {_BY[group.strategy]}{speed}"
 
 
 _BY: dict[Strategy, str] = {
@@ -116,15 +118,26 @@ def _head(group: Group) -> Group:
 
 
 def _ladder(request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicySettings) -> Iterator[Group]:
-    if request.model is not None:
-        model = catalog.resolve(request.model)
+    if request.named_model is not None:
+        model = catalog.resolve(request.named_model)
         yield Group(placed=(Placed(model, catalog.tier_of(model) or tier, "asked for by name"),))
+    elif request.preference is not None:
+        yield from _preferred(request.preference, catalog)
     elif not settings.enabled and catalog.default_model:
         model = catalog.default_model
         yield Group(placed=(Placed(model, catalog.tier_of(model) or tier, "litellm.default_model"),))
     else:
         for rung in _rungs(request, tier, settings):
             yield Group(placed=tuple(_of_tier(rung, catalog)), strategy=strategy_of(request, settings))
+
+
+def _preferred(preference: Preference, catalog: Catalog) -> Iterator[Group]:
+    """The models of all tiers, as `auto:…` asks for them."""
+    if preference == "best":
+        yield from (Group(placed=tuple(_of_tier(tier, catalog))) for tier in reversed(Tier))
+    else:
+        placed = [it for tier in Tier for it in _of_tier(tier, catalog)]
+        yield Group(placed=tuple(placed), strategy="least_cost" if preference == "cheap" else "least_latency")
 
 
 def _of_tier(tier: Tier, catalog: Catalog) -> Iterator[Placed]:
