@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
-from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, UsageRow
+from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, Finding, UsageRow
 
 NO_FILTERS: Mapping[Dimension, str] = MappingProxyType({})
 
@@ -118,17 +118,6 @@ class Ledger(ABC):
     async def prune(self, *, before: int) -> int:
         """Delete the calls of all UTC days that end by `before`; the sums stay. Says how many calls."""
 
-    @abstractmethod
-    async def check(self) -> list[str]:
-        """A sentence for each UTC day not pruned whose sums are not those of its calls; [] if sound.
-
-        Reads the whole ledger, a day at a time.
-        """
-
-    @abstractmethod
-    async def rebuild_rollup(self) -> None:
-        """Make the sums anew from the calls, a day at a time; days that were pruned keep theirs."""
-
 
 class Budgets(ABC):
     """Limits that hold whatever the number of calls and processes at once."""
@@ -190,6 +179,21 @@ class Outcomes(ABC):
 
 class Store(AnswerCache, Ledger, Budgets, Outcomes):
     """All that tierwise remembers."""
+
+    @abstractmethod
+    async def check(self) -> list[Finding]:
+        """What is not as it should be; [] if the store is sound.
+
+        It is if the file is whole, no row belongs to one that is not there, the roll-up of each UTC day
+        not pruned is that of its calls, what each budget counts as spent is what it opened with and the
+        charges since, each charge is what its call cost at first, and the cache counts the size that its
+        answers have. Reads everything, while others go on.
+        """
+
+    @abstractmethod
+    async def repair(self) -> None:
+        """Make every sum anew from what it is the sum of, a day at a time; those of days that were pruned
+        stay."""
 
     @abstractmethod
     async def aclose(self) -> None:

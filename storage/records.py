@@ -158,3 +158,13 @@ class UsageRow:
 
 SUMS = tuple(field.name for field in fields(UsageRow) if field.name != "key")
 """The names of the sums in a `UsageRow`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the store that is not as it should be."""
+
+    text: str
+    """A sentence or two."""
+    repairable: bool
+    """Whether `repair` puts it right: it follows from the rest of the store."""

@@ -2,12 +2,14 @@
 
 Each waits in a file of its own, so that processes that share the folder need no agreement: whoever
 writes one down twice changes nothing, since the store knows the `call_id`. Where not even a file can be
-written, the record waits in memory.
+written, the record waits in memory. A file appears under its name only when it is whole; one that is
+still a `.part` after a minute was left by a process that was killed, and is taken if it is whole.
 """
 
 import json
 import logging
 import os
+import time
 from collections import OrderedDict
 from dataclasses import asdict
 from pathlib import Path
@@ -18,11 +20,14 @@ from anyio import Lock, to_thread
 from tierwise.storage.budgets import Crossing
 from tierwise.storage.errors import StorageError
 from tierwise.storage.ports import Ledger
-from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
+from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus, Finding
 
 _log = logging.getLogger(__name__)
 
 _MOST_IN_MEMORY = 10_000
+_WHOLE, _PART = ".json", ".part"
+_ABANDONED_AFTER = 60.0
+"""Seconds after which nobody is still writing a file."""
 
 
 class Spool:
@@ -66,12 +71,27 @@ class Spool:
             self.waiting = False
         return tuple(crossed)
 
+    async def check(self) -> list[Finding]:
+        """What waits in the folder: the next start of tierwise writes it down, and so does `replay`."""
+        return await to_thread.run_sync(self._check)
+
+    def _check(self) -> list[Finding]:
+        paths = self._paths()
+        if not paths:
+            return []
+        unreadable = [path for path in paths if path.suffix == _WHOLE and _read(path) is None]
+        found = [Finding(f"The spooled call {path} cannot be read.", repairable=False) for path in unreadable]
+        if waiting := len(paths) - len(unreadable):
+            text = f"{waiting} calls wait in {self._folder} to be written down."
+            found.append(Finding(text, repairable=True))
+        return found
+
     def _write(self, call: CallRecord) -> None:
         if self._folder is None:
             raise OSError("there is no folder for it")
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._folder / f"{call.call_id}.json"
-        part = path.with_suffix(".part")
+        path = self._folder / f"{call.call_id}{_WHOLE}"
+        part = path.with_suffix(_PART)
         text = json.dumps(asdict(call) | {"features": None})
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
@@ -83,7 +103,15 @@ class Spool:
     def _paths(self) -> list[Path]:
         if self._folder is None or not self._folder.is_dir():
             return []
-        return sorted(self._folder.glob("*.json"))
+        parts = [path for path in self._folder.glob(f"*{_PART}") if _is_abandoned(path)]
+        return sorted([*self._folder.glob(f"*{_WHOLE}"), *parts])
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > _ABANDONED_AFTER
+    except OSError:
+        return False  # its process has just finished it
 
 
 def _read(path: Path) -> CallRecord | None:
@@ -95,7 +123,11 @@ def _read(path: Path) -> CallRecord | None:
     except FileNotFoundError:
         return None  # another process has written it down
     except (OSError, ValueError, TypeError, KeyError) as error:
-        _log.error("The spooled call %s cannot be read and is left where it is: %s", path, error)
+        if path.suffix == _PART:
+            _log.error("A call is lost: its process was killed while it wrote %s, which goes.", path)
+            _remove(path)
+        else:
+            _log.error("The spooled call %s cannot be read and is left where it is: %s", path, error)
         return None
 
 

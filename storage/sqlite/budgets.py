@@ -40,7 +40,10 @@ _ACCOUNT = """
 """
 _STANDING = f"SELECT limit_nano_usd, at_limit, {_ACCOUNT} FROM budgets WHERE name = :budget"  # noqa: S608
 # A budget that is gone holds nothing and has no account.
-_OPEN = "INSERT OR IGNORE INTO spent SELECT name, ?, 0 FROM budgets WHERE name = ?"
+_OPEN = """
+    INSERT OR IGNORE INTO spent (budget, period_start, nano_usd) SELECT name, ?, 0 FROM budgets WHERE name = ?
+"""
+_OPEN_WITH = "INSERT INTO spent (budget, period_start, nano_usd, opened_with) VALUES (?, ?, ?, ?)"
 _HOLD = "INSERT INTO reservations SELECT name, ?, ?, ?, ? FROM budgets WHERE name = ?"
 _HELD = """
     SELECT budget, period_start, limit_nano_usd, thresholds, reservations.nano_usd, spent.nano_usd
@@ -48,6 +51,7 @@ _HELD = """
     WHERE call_id = ? ORDER BY budget, period_start
 """
 _SPEND = "UPDATE spent SET nano_usd = nano_usd + ? WHERE budget = ? AND period_start = ?"
+_CHARGE = "INSERT INTO charges (call, budget, period_start, nano_usd, assumed) VALUES (?, ?, ?, ?, ?)"
 _RELEASE = "DELETE FROM reservations WHERE call_id = ?"
 _PURGE = "DELETE FROM reservations WHERE expires_at <= ?"
 
@@ -63,7 +67,7 @@ def set_budget(connection: sqlite3.Connection, budget: Budget, period_start: int
     if not same:
         spent = cost_since(connection, period_start, _filters(budget))
         connection.execute("DELETE FROM spent WHERE budget = ?", (name,))
-        connection.execute("INSERT INTO spent VALUES (?, ?, ?)", (name, period_start, spent))
+        connection.execute(_OPEN_WITH, (name, period_start, spent, spent))
 
 
 def delete_budget(connection: sqlite3.Connection, name: str) -> bool:
@@ -95,14 +99,16 @@ def reserve(connection: sqlite3.Connection, reservation: Reservation, now: int) 
     return refusals
 
 
-def settle(connection: sqlite3.Connection, call: CallRecord) -> tuple[Crossing, ...]:
-    """Charge what `call` cost where it was reserved; returns the thresholds that this crosses."""
+def settle(connection: sqlite3.Connection, row: int, call: CallRecord) -> tuple[Crossing, ...]:
+    """Charge what `call`, whose row id is `row`, cost where it was reserved; returns the thresholds that
+    this crosses."""
     reserved_under = storable((call.reservation or call.call_id,))
     held = connection.execute(_HELD, reserved_under).fetchall()
     crossed: list[Crossing] = []
     for budget, period_start, limit, thresholds, reserved, spent in held:
         cost = _cost(call, reserved)
         connection.execute(_SPEND, (cost, budget, period_start))
+        connection.execute(_CHARGE, (row, budget, period_start, cost, call.cost_nano_usd is None))
         crossed += (
             Crossing(budget=budget, period_start=period_start, percent=percent)
             for percent in sorted(json.loads(thresholds))

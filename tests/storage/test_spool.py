@@ -110,3 +110,39 @@ async def test_a_spooled_file_that_is_cut_off_harms_no_other(store: Store, folde
     await spool.replay(store)
     assert await ledger(store) == [CALLS[1]]
     assert cut.exists()
+
+
+def abandon(path: Path) -> None:
+    """As a process leaves it that is killed before the file has its name."""
+    part = path.rename(path.with_suffix(".part"))
+    os.utime(part, (0, 0))
+
+
+async def test_a_whole_file_of_a_process_that_was_killed_is_written_down(store: Store, folder: Path) -> None:
+    await Spool(folder).keep(CALLS[0])
+    abandon(folder / "one.json")
+    [finding] = await Spool(folder).check()
+    assert finding.repairable
+    await Spool(folder).replay(store)
+    assert await ledger(store) == [CALLS[0]]
+    assert list(folder.iterdir()) == []
+
+
+async def test_half_a_file_of_a_process_that_was_killed_goes(
+    store: Store, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await Spool(folder).keep(CALLS[0])
+    (folder / "one.json").write_text("{")
+    abandon(folder / "one.json")
+    await Spool(folder).replay(store)
+    assert await ledger(store) == []
+    assert list(folder.iterdir()) == []
+    assert "A call is lost" in caplog.text
+
+
+async def test_a_file_that_is_being_written_is_left_to_its_writer(store: Store, folder: Path) -> None:
+    await Spool(folder).keep(CALLS[0])
+    part = (folder / "one.json").rename(folder / "one.part")
+    assert await Spool(folder).check() == []
+    await Spool(folder).replay(store)
+    assert list(folder.iterdir()) == [part]
