@@ -1,13 +1,14 @@
 """Kills servers at random points while they work on one store, and looks at what they leave behind."""
 
 import contextlib
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import anyio
+from aiohttp import web
 
 from tests.fake_provider import Exchange, FakeProvider, cut_mid_stream, delay, garbage, status
 from tests.faults.audit import NUMBER, read_ledger, secrets_in
@@ -22,8 +23,12 @@ SETTINGS: Json = {
         {"name": "all", "period": "total", "limit_usd": 10_000},
         {"name": "acme", "scope": "tenant", "value": "acme", "period": "total", "limit_usd": 1},
         {
-            **{"name": "notes", "scope": "operation", "value": "note", "period": "total"},
-            **{"limit_usd": 0.1, "at_limit": "warn"},
+            "name": "notes",
+            "scope": "operation",
+            "value": "note",
+            "period": "total",
+            "limit_usd": 0.1,
+            "at_limit": "warn",
         },
     ],
 }
@@ -54,7 +59,7 @@ async def run_crash(folder: Path, *, kills: int, seed: int, tell: Callable[[str]
     tally = Tally()
     async with FakeProvider() as fake:
         installation = Installation(folder, merged(through(fake.url), SETTINGS))
-        chance = random.Random(f"provider {seed}")
+        chance = Random(f"provider {seed}")  # noqa: S311  to be had again
         for model in ("small", "standard", "large"):
             fake.always(model, partial(_restless, chance))
         for number in range(-(-kills // 2)):
@@ -73,7 +78,7 @@ async def run_crash(folder: Path, *, kills: int, seed: int, tell: Callable[[str]
     return tally
 
 
-async def _restless(chance: random.Random, exchange: Exchange) -> object:
+async def _restless(chance: Random, exchange: Exchange) -> web.StreamResponse:
     """A provider that mostly answers, after a while."""
     behave = chance.choices(
         [delay(chance.uniform(0, 0.03)), status(500), cut_mid_stream(2), garbage()], [85, 5, 5, 5]
@@ -83,7 +88,7 @@ async def _restless(chance: random.Random, exchange: Exchange) -> object:
 
 async def _live_and_die(installation: Installation, name: str, tally: Tally) -> None:
     """One server from its start to its end, as `name` decides."""
-    chance = random.Random(name)
+    chance = Random(name)  # noqa: S311  to be had again
     await anyio.sleep(chance.uniform(0, _EARLY / 2))
     early = chance.random() < 0.2
     wanted = 0 if early else chance.randint(1, _ANSWERS)
@@ -111,7 +116,7 @@ class _Gone(Exception):
 class _Caller:
     """Keeps a server busy with calls, all of which `chance` decides."""
 
-    def __init__(self, name: str, chance: random.Random) -> None:
+    def __init__(self, name: str, chance: Random) -> None:
         self.answered: set[str] = set()
         self.violations: list[str] = []
         self._name = name
