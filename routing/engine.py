@@ -276,8 +276,8 @@ class Engine:
             call.finish(None)
         for place, call in enumerate(calls):
             pays = place == 0
-            attempts, reservation = (flight.journal.attempts, flight.tab.id) if pays else ([], None)
-            record = call_record(call, outcome, attempts, reservation)
+            attempts, tab = (flight.journal.attempts, flight.tab) if pays else ([], None)
+            record = call_record(call, outcome, attempts, tab)
             answer = None
             if pays and isinstance(outcome, Served):
                 answer = await self._answers.entry(call.plan, outcome)

@@ -57,8 +57,8 @@ class Ledger(ABC):
 
         What was reserved under its `reservation`, or else under the `call_id`, expired or not, is settled:
         the call's cost, or if that is unknown at least the amount reserved, is spent in each budget
-        charged. Each threshold that this crosses is told to this caller and to no other. A call without
-        a reservation changes no budget.
+        charged. Each threshold that this crosses is told to this caller and to no other. Where nothing is
+        reserved its `unreserved` are charged; without those either, no budget changes.
         """
 
     @abstractmethod

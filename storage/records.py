@@ -7,6 +7,8 @@ an int, so that sums are exact). `None` money means that the price is unknown, n
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
+from tierwise.storage.budgets import Charge
+
 
 class CallStatus(StrEnum):
     OK = "ok"
@@ -71,6 +73,8 @@ class CallRecord:
     attempts: tuple[AttemptRecord, ...] = ()
     reservation: str | None = None
     """The id under which its worst case was reserved; None where that is `call_id`. Not kept."""
+    unreserved: tuple[Charge, ...] = ()
+    """What to charge all the same where nothing could be reserved. Not kept."""
     features: bytes | None = None
     """What the router may learn from should an outcome come, opaque and without prompt text."""
 

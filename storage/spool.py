@@ -17,7 +17,7 @@ from typing import Any
 
 from anyio import Lock, to_thread
 
-from tierwise.storage.budgets import Crossing
+from tierwise.storage.budgets import Charge, Crossing
 from tierwise.storage.errors import StorageError
 from tierwise.storage.ports import Ledger
 from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus, Finding
@@ -119,6 +119,7 @@ def _read(path: Path) -> CallRecord | None:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         values["attempts"] = tuple(AttemptRecord(**attempt) for attempt in values["attempts"])
         values["status"] = CallStatus(values["status"])
+        values["unreserved"] = tuple(Charge(**charge) for charge in values["unreserved"])
         return CallRecord(**values)
     except FileNotFoundError:
         return None  # another process has written it down

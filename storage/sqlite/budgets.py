@@ -95,7 +95,13 @@ def reserve(connection: sqlite3.Connection, reservation: Reservation, now: int) 
     if not refusals:
         connection.execute(_RELEASE, storable((reservation.call_id,)))
         for charge in reservation.charges:
-            _hold(connection, charge, reservation)
+            _hold(
+                connection,
+                charge,
+                reservation.call_id,
+                reservation.amount_nano_usd,
+                expires_at=reservation.expires_at,
+            )
     return refusals
 
 
@@ -104,6 +110,10 @@ def settle(connection: sqlite3.Connection, row: int, call: CallRecord) -> tuple[
     this crosses."""
     reserved_under = storable((call.reservation or call.call_id,))
     held = connection.execute(_HELD, reserved_under).fetchall()
+    if not held and call.unreserved:
+        for charge in call.unreserved:
+            _hold(connection, charge, reserved_under[0], 0, expires_at=0)
+        held = connection.execute(_HELD, reserved_under).fetchall()
     crossed: list[Crossing] = []
     for budget, period_start, limit, thresholds, reserved, spent in held:
         cost = _cost(call, reserved)
@@ -143,11 +153,12 @@ def _refusal(
     )
 
 
-def _hold(connection: sqlite3.Connection, charge: Charge, reservation: Reservation) -> None:
-    budget, call_id = storable((charge.budget, reservation.call_id))
-    amount, expires_at = reservation.amount_nano_usd, reservation.expires_at
-    connection.execute(_OPEN, (charge.period_start, budget))
-    connection.execute(_HOLD, (charge.period_start, call_id, amount, expires_at, budget))
+def _hold(
+    connection: sqlite3.Connection, charge: Charge, call_id: object, amount: int, *, expires_at: int
+) -> None:
+    row = storable((charge.period_start, call_id, amount, expires_at, charge.budget))
+    connection.execute(_OPEN, (row[0], row[-1]))
+    connection.execute(_HOLD, row)
 
 
 def _account(charge: Charge, now: int, call_id: str) -> dict[str, object]:

@@ -90,3 +90,19 @@ async def test_while_nothing_can_be_reserved_only_budgets_that_warn_let_calls_go
         else:
             assert str(await bench.failure()) == "The disk is full."
             assert bench.upstream == []
+
+
+async def test_a_budget_that_warns_counts_what_could_not_be_reserved(
+    fake: FakeProvider, store: Store, tmp_path: Path
+) -> None:
+    fake.always("standard", ok(usage=USAGE))
+    limit = Budget(name="all", period=BudgetPeriod.DAY, limit_nano_usd=10**9, at_limit=AtLimit.WARN)
+    unwritable = Unwritable(store)
+    async with running(fake, unwritable, spool=tmp_path / "spool", budgets=(limit,)) as bench:
+        await ask_in_vain(bench)
+        unwritable.full = False
+        await bench.ask(prompt="two")
+        assert await calls(store, 2) == 2 * COST
+        account = await bench.engine.spending.account(limit)
+        assert (account.spent_nano_usd, account.reserved_nano_usd) == (2 * COST, 0)
+    assert await store.check() == []

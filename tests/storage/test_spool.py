@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.storage.samples import MIDNIGHT, NOON, attempt, budget, call, reservation
-from tierwise.storage.budgets import Committed
+from tierwise.storage.budgets import Charge, Committed
 from tierwise.storage.errors import DatabaseFull
 from tierwise.storage.ports import Store
 from tierwise.storage.records import CachedAnswer, CallRecord, CallStatus
@@ -64,6 +64,14 @@ async def test_a_spooled_call_settles_what_was_reserved_for_it(store: Store, fol
     assert [crossing.percent for crossing in await spool.replay(store)] == [50]
     account = await store.budget_spent("all", MIDNIGHT, now=NOON)
     assert (account.spent_nano_usd, account.reserved_nano_usd) == (600, 0)
+
+
+async def test_a_spooled_call_is_charged_to_what_it_says(store: Store, folder: Path) -> None:
+    await store.set_budget(budget(limit=1_000), period_start=MIDNIGHT)
+    charge = Charge(budget="all", period_start=MIDNIGHT)
+    await Spool(folder).keep(call("one", attempt(), unreserved=(charge,)))
+    await Spool(folder).replay(store)
+    assert (await store.budget_spent("all", MIDNIGHT, now=NOON)).spent_nano_usd == 700
 
 
 async def test_where_no_file_can_be_written_calls_wait_in_memory(store: Store, folder: Path) -> None:
