@@ -29,6 +29,9 @@ MAX_BODY_BYTES = 64 * 2**20
 MAX_SESSIONS = 1000
 """Each takes some 40 KB while its client stays away."""
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_KEEP_ALIVE_SECONDS = 75
+"""For which an idle connection stays open: longer than clients keep theirs (5 s in httpx, 60 in many
+proxies), or a request that goes out as the server closes it fails."""
 _GRACE_SECONDS = 1
 """For which connections may finish when the server is told to stop."""
 
@@ -50,7 +53,13 @@ async def serve_http(
             "Whoever can reach this address can spend your money: put authentication in front of it."
         )
     app = _http_app(server, settings) if transport == "http" else _sse_app(server, settings, stop)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
     web = _Uvicorn(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(web.serve, [listener])

@@ -80,8 +80,8 @@ class Database:
         """Run `work` in one transaction that holds the write lock; commits, or rolls all of it back.
 
         `work` runs on the writer's thread, whole and in turn, so the lock is held for no longer than
-        its statements take. It gives up when another process has held the lock for the busy time-out since
-        it was asked for, its turn included. Cancelling ends only the waiting: what was begun is still committed.
+        its statements take. Another process's lock is waited for as long as the busy time-out, the turn
+        included. Cancelling ends only the waiting: what was begun is still committed.
         """
         with storage_errors(self._path):
             return await self._writer.transact(work, self._busy_timeout)
