@@ -19,6 +19,22 @@ _ETERNITY = 2**52
 _TOLD = 5
 
 
+@dataclass
+class Tally:
+    """What became of the calls under one fault."""
+
+    fault: str
+    calls: int = 0
+    answered: int = 0
+    failed: int = 0
+    """With an error to act on."""
+    given_up: int = 0
+    """By their callers, or with their server."""
+    overrun: float = 0.0
+    """Seconds by which the slowest call passed its deadline."""
+    violations: list[str] = field(default_factory=list[str])
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """The calls in a ledger, by their number, and what is wrong with the store that it is in."""
@@ -38,10 +54,13 @@ class Ledger:
         )
 
 
-async def read_ledger(installation: Installation) -> Ledger:
-    """All calls and all faults, once every reservation has expired; budgets must be older than the calls."""
+async def read_ledger(installation: Installation, *, died: bool = False) -> Ledger:
+    """All calls and all faults, where no call is under way and budgets are older than the calls.
+
+    Nothing may be reserved any more; where processes `died`, not once their reservations have expired.
+    """
     settings = load_settings(config=None, environ=installation.environ)
-    expired = _now() + int(settings.reliability.deadline + 61) * 1000
+    now = _now() + int(settings.reliability.deadline + 61) * 1000 if died else 0
     numbered: dict[str, list[CallRecord]] = {}
     async with open_storage(settings) as store:
         faults = [finding.text for finding in await store.check()]
@@ -51,17 +70,15 @@ async def read_ledger(installation: Installation) -> Ledger:
                 numbered.setdefault(call.metadata.get(NUMBER, ""), []).append(call)
         calls = [call for same in numbered.values() for call in same]
         for budget in await store.budgets():
-            faults += await _account_faults(store, budget, calls, expired)
+            faults += await _account_faults(store, budget, calls, now)
     ledger = Ledger(numbered, faults)
     ledger.faults.extend(ledger.doubled())
     return ledger
 
 
-async def _account_faults(
-    store: Store, budget: Budget, calls: Iterable[CallRecord], expired: int
-) -> list[str]:
+async def _account_faults(store: Store, budget: Budget, calls: Iterable[CallRecord], now: int) -> list[str]:
     """Of a budget in total: it counts what its calls cost, keeps its limit, and holds nothing back."""
-    account = await store.budget_spent(budget.name, 0, now=expired)
+    account = await store.budget_spent(budget.name, 0, now=now)
     due = sum(call.cost_nano_usd or 0 for call in calls if _in_scope(call, budget))
     spent, limit = account.spent_nano_usd, budget.limit_nano_usd
     faults: list[str] = []

@@ -1,8 +1,8 @@
 """Kills servers at random points while they work on one store, and looks at what they leave behind."""
 
 import contextlib
+import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -11,7 +11,7 @@ import anyio
 from aiohttp import web
 
 from tests.fake_provider import Exchange, FakeProvider, cut_mid_stream, delay, garbage, status
-from tests.faults.audit import NUMBER, read_ledger, secrets_in
+from tests.faults.audit import NUMBER, Tally, read_ledger, secrets_in
 from tests.faults.worker import Json, Worker, worker
 from tests.server.harness import Installation, call, merged, through
 
@@ -32,6 +32,7 @@ SETTINGS: Json = {
         },
     ],
 }
+CRASH = "kill -9 at random points"
 IN_FLIGHT = 16
 """Calls that each server has in hand."""
 _ANSWERS = 60
@@ -44,37 +45,32 @@ _ROUNDS_PER_AUDIT = 5
 """After the others the next server meets what the killed ones left, with nobody in between."""
 
 
-@dataclass
-class Tally:
-    """What the killing has come to."""
-
-    kills: int = 0
-    answered: set[str] = field(default_factory=set[str])
-    """Numbers of the calls whose answer, be it an error, reached their caller."""
-    violations: list[str] = field(default_factory=list[str])
-
-
 async def run_crash(folder: Path, *, kills: int, seed: int, tell: Callable[[str], None]) -> Tally:
     """Kill `kills` servers, two at a time, in an installation in `folder`; `tell` hears of the progress."""
-    tally = Tally()
+    tally = Tally(CRASH)
+    acknowledged: set[str] = set()
     async with FakeProvider() as fake:
         installation = Installation(folder, merged(through(fake.url), SETTINGS))
         chance = Random(f"provider {seed}")  # noqa: S311  to be had again
         for model in ("small", "standard", "large"):
             fake.always(model, partial(_restless, chance))
         for number in range(-(-kills // 2)):
+            callers = [_Caller(f"{seed}-{number}{place}", installation) for place in ("a", "b")]
             async with anyio.create_task_group() as tasks:
-                for place in ("a", "b"):
-                    name = f"{seed}-{number}{place}"
-                    tasks.start_soon(_live_and_die, installation, name, tally)
+                for caller in callers:
+                    tasks.start_soon(caller.live_and_die)
+            for caller in callers:
+                caller.add_to(tally, acknowledged)
             if number % _ROUNDS_PER_AUDIT == 0:
-                await _audit(installation, tally)
+                tally.violations += await _audit(installation, acknowledged)
                 tell(
-                    f"{tally.kills} kills, {len(tally.answered)} answers, {len(tally.violations)} violations"
+                    f"{2 * number + 2} kills, {len(acknowledged)} answers, {len(tally.violations)} violations"
                 )
-    await _audit(installation, tally)
-    await _start_by_hand(installation, tally)
-    tally.violations += secrets_in(installation)
+    tally.violations += [
+        *await _audit(installation, acknowledged),
+        *await _start_by_hand(installation),
+        *secrets_in(installation),
+    ]
     return tally
 
 
@@ -86,44 +82,50 @@ async def _restless(chance: Random, exchange: Exchange) -> web.StreamResponse:
     return await behave(exchange)
 
 
-async def _live_and_die(installation: Installation, name: str, tally: Tally) -> None:
-    """One server from its start to its end, as `name` decides."""
-    chance = Random(name)  # noqa: S311  to be had again
-    await anyio.sleep(chance.uniform(0, _EARLY / 2))
-    early = chance.random() < 0.2
-    wanted = 0 if early else chance.randint(1, _ANSWERS)
-    client = _Caller(name, chance)
-    async with worker(installation.environ, installation.folder / "stderr") as server:
-        server.greet()
-        with contextlib.suppress(_Gone):
-            await client.load(server, wanted)
-        await anyio.sleep(chance.uniform(0, _EARLY if early else _LATE))
-        server.kill()
-        tally.kills += 1
-        with contextlib.suppress(_Gone):
-            await client.load(server, None)
-        code = await server.gone()
-    if code != -9:
-        tally.violations.append(f"The server {name} ended by itself, with exit code {code}.")
-    tally.answered |= client.answered
-    tally.violations += client.violations
-
-
 class _Gone(Exception):
     """The server is no more."""
 
 
 class _Caller:
-    """Keeps a server busy with calls, all of which `chance` decides."""
+    """Keeps one server busy with calls until it kills it; `name` decides everything but the timing."""
 
-    def __init__(self, name: str, chance: Random) -> None:
-        self.answered: set[str] = set()
-        self.violations: list[str] = []
+    def __init__(self, name: str, installation: Installation) -> None:
         self._name = name
-        self._chance = chance
+        self._installation = installation
+        self._chance = Random(name)  # noqa: S311  to be had again
         self._asked = 0
+        self._answers: dict[str, bool] = {}
+        """By the number of each call whose answer came, whether it was an error."""
+        self._violations: list[str] = []
 
-    async def load(self, server: Worker, wanted: int | None) -> None:
+    async def live_and_die(self) -> None:
+        """One server from its start to its end."""
+        chance = self._chance
+        await anyio.sleep(chance.uniform(0, _EARLY / 2))
+        early = chance.random() < 0.2
+        async with worker(self._installation.environ, self._installation.folder / "stderr") as server:
+            server.greet()
+            with contextlib.suppress(_Gone):
+                await self._load(server, 0 if early else chance.randint(1, _ANSWERS))
+            await anyio.sleep(chance.uniform(0, _EARLY if early else _LATE))
+            server.kill()
+            with contextlib.suppress(_Gone):
+                await self._load(server, None)
+            code = await server.gone()
+        if code != -signal.SIGKILL:
+            self._violations.append(f"The server {self._name} ended by itself, with exit code {code}.")
+
+    def add_to(self, tally: Tally, acknowledged: set[str]) -> None:
+        """Hand in what came of the calls."""
+        failed = sum(self._answers.values())
+        tally.calls += self._asked
+        tally.failed += failed
+        tally.answered += len(self._answers) - failed
+        tally.given_up += self._asked - len(self._answers)
+        tally.violations += self._violations
+        acknowledged |= self._answers.keys()
+
+    async def _load(self, server: Worker, wanted: int | None) -> None:
         """Ask until `wanted` calls are answered; None asks no more, and takes what still comes.
 
         Raises:
@@ -132,7 +134,7 @@ class _Caller:
         if wanted is not None:
             for _ in range(IN_FLIGHT):
                 self._ask(server)
-        while wanted is None or len(self.answered) < wanted:
+        while wanted is None or len(self._answers) < wanted:
             message = await server.receive()
             if message is None:
                 raise _Gone
@@ -158,27 +160,28 @@ class _Caller:
             server.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled})
 
     def _note(self, message: Json) -> None:
-        self.answered.add(f"{self._name}-{message['id']}")
         result = message.get("result")
         if result is None:
-            self.violations.append(f"A call of {self._name} was answered with {message}.")
-        elif result.get("isError") and "could not start" in result["content"][0]["text"]:
-            self.violations.append(f"{self._name}: {result['content'][0]['text']}")
+            self._violations.append(f"A call of {self._name} was answered with {message}.")
+            return
+        told, is_error = result["content"][0]["text"], bool(result.get("isError"))
+        self._answers[f"{self._name}-{message['id']}"] = is_error
+        if is_error and "could not start" in told:
+            self._violations.append(f"{self._name}: {told}")
 
 
-async def _audit(installation: Installation, tally: Tally) -> None:
-    ledger = await read_ledger(installation)
-    tally.violations += [*ledger.faults, *ledger.unwritten(tally.answered)]
-    tally.violations += [
-        f"The database was damaged: {path}." for path in installation.data.glob("*corrupt-*")
-    ]
+async def _audit(installation: Installation, acknowledged: set[str]) -> list[str]:
+    ledger = await read_ledger(installation, died=True)
+    aside = [f"The database was damaged: {path}." for path in installation.data.glob("*corrupt-*")]
+    return [*ledger.faults, *ledger.unwritten(acknowledged), *aside]
 
 
-async def _start_by_hand(installation: Installation, tally: Tally) -> None:
+async def _start_by_hand(installation: Installation) -> list[str]:
     """What a user does next just works, in processes of its own."""
+    found: list[str] = []
     for arguments in (("check",), ("usage", "--json")):
         ended = await installation.run(*arguments)
         if ended.returncode:
-            tally.violations.append(f"tierwise {' '.join(arguments)}: {(ended.stdout + ended.stderr)!r}")
-    if "Traceback" in (installation.folder / "stderr").read_text(errors="replace"):
-        tally.violations.append(f"There is a traceback in {installation.folder / 'stderr'}.")
+            found.append(f"tierwise {' '.join(arguments)}: {(ended.stdout + ended.stderr)!r}")
+    log = installation.folder / "stderr"
+    return [*found, *([f"There is a traceback in {log}."] if "Traceback" in log.read_text() else [])]
