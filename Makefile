@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate
 
-.PHONY: help setup demo demo-fake test lint wheel interop bench lock train clean
+.PHONY: help setup demo demo-fake test lint wheel interop bench faults lock train clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ interop: $(READY) ## Try foreign MCP clients and the official conformance suite 
 
 bench: $(READY) ## Measure speed and memory against bare servers of the MCP SDK
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+faults: $(READY) ## Let everything go wrong at once, under load, then check the books; ARGS=soak: 100,000 calls
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 lock: $(BIN)/python ## Lock what pyproject.toml asks for; ARGS=--upgrade takes the newest versions
 	@$(INSTALL) uv

@@ -14,14 +14,14 @@ import mcp_types as types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.lowlevel import Server
 from mcp.shared.message import SessionMessage
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 _log = logging.getLogger(__name__)
 
 _MOST_SEARCHED = 2**20
 """Characters of a broken message in which its id is looked for."""
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\]:,]|[^\s{}\[\]:,"]+')
-_ID = re.compile(r'-?\d{1,18}|"[^"\\]{0,200}"')
+_ID: TypeAdapter[types.RequestId] = TypeAdapter(types.RequestId)
 _NO_REQUEST = (
     'This is no JSON-RPC request: it needs "jsonrpc": "2.0", a `method`, an `id` that is text or a whole'
     " number, and where there are `params`, an object."
@@ -83,16 +83,16 @@ async def _write(
 def _refusal(line: str, error: ValidationError) -> types.JSONRPCError | None:
     """The answer to what should have been a request; None if it was none, or nobody can be answered."""
     members = dict(_members(line[:_MOST_SEARCHED])) if line.lstrip().startswith("{") else {}
-    identity = members.get('"id"', "")
-    if not _ID.fullmatch(identity) or members.keys() & {'"result"', '"error"'}:
+    try:
+        identity = _ID.validate_json(members.get('"id"', ""))
+    except ValidationError:
+        identity = None
+    if identity is None or members.keys() & {'"result"', '"error"'}:
         if line.strip():
             _log.warning("A line that is no JSON-RPC message came in, and is passed over.")
         return None
-    return types.JSONRPCError(
-        jsonrpc="2.0",
-        id=identity[1:-1] if identity.startswith('"') else int(identity),
-        error=_complaint(error.errors(include_url=False, include_input=False)[0]),
-    )
+    problem = error.errors(include_url=False, include_input=False)[0]
+    return types.JSONRPCError(jsonrpc="2.0", id=identity, error=_complaint(problem))
 
 
 def _complaint(problem: Any) -> types.ErrorData:

@@ -1,13 +1,16 @@
 """Everything that goes wrong, under load, and then the books: `python -m tests.faults [OPTIONS] [SUITE]…`.
 
 `storm`: providers that fail and machines that play tricks, each alone and then mixed. `crash`: servers
-killed at random points. `soak`: very many calls, and flat memory. Without a name the first two run. The
-table goes to stdout; the exit code is 1 if anything was violated.
+killed at random points. `fuzz`: hostile arguments and bytes, many more than the tests try. `soak`: very many
+calls, and flat memory. Without a name the first three run. The table goes to stdout; the exit code is 1 if
+anything was violated.
 """
 
 import logging
+import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -41,6 +44,7 @@ class Options:
     minutes: float
     only: tuple[str, ...]
     kills: int
+    examples: int
     soak_calls: int
 
 
@@ -87,6 +91,15 @@ async def run(suites: Sequence[str], folder: Path, options: Options) -> list[Tal
     return tallies
 
 
+def fuzz(options: Options) -> list[str]:
+    """The tests of `test_fuzz_*.py` with more examples each."""
+    files = sorted(str(path) for path in Path(__file__).parent.glob("test_fuzz_*.py"))
+    command = [sys.executable, "-m", "pytest", "-q", f"--hypothesis-seed={options.seed}", *files]
+    environ = os.environ | {"FUZZ_EXAMPLES": str(options.examples)}
+    ended = subprocess.run(command, env=environ, stdout=sys.stderr, check=False)  # noqa: S603  ours
+    return [f"fuzz: pytest ended with exit code {ended.returncode}"] if ended.returncode else []
+
+
 def _within(folder: Path, name: str) -> Path:
     inner = folder / name
     inner.mkdir()
@@ -94,12 +107,13 @@ def _within(folder: Path, name: str) -> Path:
 
 
 @click.command(help=__doc__)
-@click.argument("suites", nargs=-1, type=click.Choice(["storm", "crash", "soak"]), metavar="[SUITE]…")
+@click.argument("suites", nargs=-1, type=click.Choice(["storm", "crash", "fuzz", "soak"]), metavar="[SUITE]…")
 @click.option("--seed", type=int, help="What decides everything but the timing; default: another each time.")
 @click.option("--calls", default=256, show_default=True, help="Calls under each fault by itself.")
 @click.option("--minutes", default=3.0, show_default=True, help="With all faults mixed.")
 @click.option("--only", multiple=True, help="Faults whose names hold this, none of them mixed.")
 @click.option("--kills", default=1000, show_default=True)
+@click.option("--examples", default=200, show_default=True, help="That each test of the fuzzing tries.")
 @click.option("--soak-calls", default=100_000, show_default=True)
 @click.option("--readme", is_flag=True, help="Put the table into the README.")
 def main(suites: tuple[str, ...], readme: bool, **given: Any) -> None:
@@ -109,9 +123,12 @@ def main(suites: tuple[str, ...], readme: bool, **given: Any) -> None:
     logging.basicConfig(level=logging.CRITICAL)  # what the fake provider says of clients that leave
     folder = Path(tempfile.mkdtemp(prefix="tierwise-faults-"))
     tell(f"Seed {options.seed}, in {folder}")
-    tallies = anyio.run(run, suites or ("storm", "crash"), folder, options)
-    click.echo(table(tallies))
+    suites = suites or ("storm", "crash", "fuzz")
+    tallies = anyio.run(run, suites, folder, options)
     violations = [f"{tally.fault}: {violation}" for tally in tallies for violation in tally.violations]
+    violations += fuzz(options) if "fuzz" in suites else []
+    if tallies:
+        click.echo(table(tallies))
     if violations:
         tell("\n".join(violations))
         tell(f"{len(violations)} violations. The same again: the same options with --seed {options.seed}")

@@ -10,11 +10,14 @@ import multiprocessing
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-from tests.server.harness import CLIENT, request
+from tests.server.harness import CLIENT, PATHS, request
 from tierwise.server.configuration import load_settings
 from tierwise.server.serving import run_stdio
 from tierwise.server.transports.stdio import Wire
@@ -68,16 +71,28 @@ class Worker:
         return self._process.exitcode
 
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.faults.preload"])
+@cache
+def _fork_server() -> ForkServerContext:
+    """What workers are forked by; it runs, and has everything imported or is about to."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.faults.preload"])
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = PATHS  # it takes no other word for where the modules are
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        os.environ.update({"PYTHONPATH": before} if before is not None else {})
+    return context
 
 
 @asynccontextmanager
 async def worker(environ: Mapping[str, str], log: Path) -> AsyncGenerator[Worker]:
     """A server whose stderr is appended to `log`; killed at the end if it still runs."""
-    stdin, to_server = CONTEXT.Pipe(duplex=False)
-    from_server, stdout = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=_serve, args=(stdin, stdout, dict(environ), log), daemon=True)
+    context = _fork_server()
+    stdin, to_server = context.Pipe(duplex=False)
+    from_server, stdout = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(stdin, stdout, dict(environ), log), daemon=True)
     await asyncio.to_thread(process.start)
     stdin.close()
     stdout.close()

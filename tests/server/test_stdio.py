@@ -171,6 +171,8 @@ async def test_a_request_that_cannot_be_taken_is_answered_under_its_id(
 ):
     async with demo.process() as server:
         await server.handshake()
+        await server.send(rb'{"id": "\u2603"}')
+        assert (await server.receive())["id"] == "\N{SNOWMAN}"
         await server.send(line, request(3, "ping"))
         refused = await server.receive()
         assert (refused["id"], refused["error"]["code"]) == (1, code)
