@@ -60,7 +60,7 @@ FAULTS = (
     Fault("none", ok()),
     Fault("429 with retry-after", rate_limited(1)),
     Fault("500", status(500)),
-    Fault("503 with a page of HTML", status(503, "<html>" + "overloaded " * 100_000)),
+    Fault("503 with a page of HTML", status(503, "<html>" + "overloaded " * 100_000), quick=False),
     Fault("401 that quotes the key", _echo_of_the_key()),
     Fault("404", status(404)),
     Fault("400", refusal(400, "temperature must be blue"), ends_the_call=True),
