@@ -1,5 +1,6 @@
 """Answers to calls that say the same in other words."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -69,11 +70,11 @@ class Likenesses:
         """Equal for calls that may be compared: the model, all that it is sent beside the prompt, and
         what of the prompt must agree."""
         prompt = plan.request.prompt
-        core = essence(prompt) if len(prompt) <= MAX_CHARS else None
+        core = essence(prompt) if len(prompt) <= MAX_CHARS and not plan.request.images else None
         if core is None:
             return None
-        messages = plan.request.messages[:-1]
-        return call_digest(self._cache.digest_key, plan, candidate, messages, (EMBEDDING_SPACE, *core))
+        beside = replace(plan.request.payload, messages=plan.request.messages[:-1])
+        return call_digest(self._cache.digest_key, candidate, beside, (EMBEDDING_SPACE, *core))
 
     async def _embed(self, text: str) -> "Vector":
         async with self._loading:

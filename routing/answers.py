@@ -3,16 +3,15 @@
 import logging
 import time
 
-from tierwise.routing import pricing
 from tierwise.routing.alike import Likenesses
 from tierwise.routing.calls import call_digest
 from tierwise.routing.errors import SemanticUnavailable
 from tierwise.routing.policy import Candidate, Plan
-from tierwise.routing.providers.base import Completion, Usage
-from tierwise.routing.router import Served
+from tierwise.routing.providers.base import Completion
+from tierwise.routing.run import Served
 from tierwise.storage.errors import StorageError
 from tierwise.storage.ports import AnswerCache
-from tierwise.storage.records import CachedAnswer, Likeness
+from tierwise.storage.records import CachedAnswer, Likeness, Usage
 
 _log = logging.getLogger(__name__)
 
@@ -42,12 +41,14 @@ class Answers:
             return None
 
     async def entry(self, plan: Plan, served: Served) -> CachedAnswer | None:
-        """What to keep of an answer; None if it was not fresh, or was cut short by a filter."""
+        """What to keep of an answer; None if it was not fresh, was cut short by a filter, or was put
+        together from what several models wrote."""
         completion, candidate = served.completion, served.candidate
-        reusable = served.from_cache is None and completion.finish_reason in ("stop", "length")
+        whole = completion.finish_reason in ("stop", "length") and not completion.tool_calls
+        reusable = whole and served.from_cache is None and not served.begun_by
         if self._ttl_ms is None or not reusable:
             return None
-        price, now = candidate.model.price, _now()
+        now = _now()
         return CachedAnswer(
             digest=self._digest(plan, candidate),
             provider=candidate.model.provider,
@@ -57,7 +58,7 @@ class Answers:
             finish_reason=completion.finish_reason,
             input_tokens=completion.usage.input_tokens,
             output_tokens=completion.usage.output_tokens,
-            cost_nano_usd=pricing.cost(completion.usage, price) if price else None,
+            cost_nano_usd=served.cost,
             created_at=now,
             expires_at=now + self._ttl_ms,
             likeness=await self._likeness(plan, candidate),
@@ -86,13 +87,19 @@ class Answers:
         self._likenesses = None
 
     def _digest(self, plan: Plan, candidate: Candidate) -> bytes:
-        return call_digest(self._cache.digest_key, plan, candidate, plan.request.messages)
+        return call_digest(self._cache.digest_key, candidate, plan.request.payload)
 
 
 def _served(candidate: Candidate, answer: CachedAnswer, similarity: float | None = None) -> Served:
     usage = Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens)
     completion = Completion(content=answer.content, finish_reason=answer.finish_reason, usage=usage)
-    return Served(candidate=candidate, completion=completion, from_cache=answer, similarity=similarity)
+    return Served(
+        candidate=candidate,
+        completion=completion,
+        cost=answer.cost_nano_usd,
+        from_cache=answer,
+        similarity=similarity,
+    )
 
 
 def _now() -> int:

@@ -4,16 +4,20 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from hashlib import blake2b
+from typing import Any, Literal
 
 import anyio
 
 from tierwise.routing import pricing
+from tierwise.routing.abilities import dropped
+from tierwise.routing.health import Turn
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
-from tierwise.routing.request import Message, Tier
-from tierwise.routing.router import Served
+from tierwise.routing.prompt_caching import saving
+from tierwise.routing.request import Message, Payload, Tier, ToolCall
+from tierwise.routing.run import Served
 from tierwise.routing.spending import Tab
 from tierwise.storage.budgets import Budget
 from tierwise.storage.errors import TierwiseError
@@ -43,9 +47,23 @@ class Receipt:
     similarity: float | None = None
     """Of the prompt whose answer this is, from 0 to 1; None if it is this prompt's own."""
     finish_reason: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model asks its caller to run."""
     attempts: tuple[AttemptRecord, ...]
+    structured: Any = None
+    """The answer as the value that `response_schema` asks for."""
+    prompt_cache_saved: int | None = None
+    """By the provider's prompt cache; less than 0 where keeping the prefix cost more than it saved yet;
+    None where nothing was cached."""
+    dropped_params: tuple[str, ...] = ()
+    """Parameters that the model could not take, and was not sent."""
     warning: str | None = None
     """Set when the answer is good but could not be written to the ledger."""
+
+    @property
+    def cached_as(self) -> bool | Literal["semantic"]:
+        """`cached`, or how the answer came out of the cache if it was given to another prompt."""
+        return self.cached if self.similarity is None else "semantic"
 
 
 class Call:
@@ -63,7 +81,13 @@ class Call:
     @property
     def text(self) -> str:
         """What the model has written so far."""
-        return self._flight.journal.text
+        return self._flight.journal.draft.text
+
+    @property
+    def shown(self) -> str:
+        """The same for whoever watches it: if it has not simply grown, a line before it says why."""
+        notice = self._flight.journal.draft.notice
+        return f"{notice}\n{self.text}" if notice else self.text
 
     @property
     def done(self) -> bool:
@@ -107,10 +131,21 @@ class Flight:
     """What identical calls join by; None if none may."""
     journal: Journal
     tab: Tab
+    turn: Turn | None = None
+    """What it has taken where models take turns."""
     calls: list[Call] = field(default_factory=list[Call])
     left: list[Call] = field(default_factory=list[Call])
     """Calls that were given up while others still waited."""
+    joined: int = 0
+    """Calls that have come after the first."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def settled(self, plan: Plan) -> Plan:
+        """The plan of a call that joins: whose turn it is has been settled by the first one."""
+        if not plan.changing or not self.calls:
+            return plan
+        first = self.calls[0].plan
+        return replace(plan, candidates=first.candidates, peers=first.peers, reason=first.reason)
 
     def leave(self, call: Call) -> None:
         if call not in self.calls:
@@ -128,8 +163,7 @@ class Flight:
 
 
 FlightKey = tuple[
-    tuple[Message, ...],
-    float | None,
+    Payload,
     tuple[tuple[str, str, int, Tier], ...],
     tuple[Budget, ...],
     float | None,
@@ -140,14 +174,14 @@ def flight_key(plan: Plan) -> FlightKey:
     """Equal for calls that send the same to the same models in the same order on the same budgets, and
     so may share."""
     candidates = tuple((it.model.provider, it.model.name, it.max_tokens, it.tier) for it in plan.candidates)
+    if plan.changing:  # whichever of them has its turn
+        candidates = tuple(sorted(candidates))
     request = plan.request
-    return request.messages, request.temperature, candidates, plan.budgets, request.max_cost_usd
+    return request.payload, candidates, plan.budgets, request.max_cost_usd
 
 
-def call_digest(
-    key: bytes, plan: Plan, candidate: Candidate, messages: Sequence[Message], more: Sequence[str] = ()
-) -> bytes:
-    """16 bytes, keyed with `key`, that stand for all that shapes the candidate's answer to `messages`,
+def call_digest(key: bytes, candidate: Candidate, payload: Payload, more: Sequence[str] = ()) -> bytes:
+    """16 bytes, keyed with `key`, that stand for all that shapes the candidate's answer to `payload`,
     and for `more`."""
     model = candidate.model
     shape = [
@@ -155,11 +189,21 @@ def call_digest(
         model.name,
         model.api_base,
         candidate.max_tokens,
-        plan.request.temperature,
-        [(message.role, message.content) for message in messages],
+        payload.temperature,
+        [_shape(message) for message in payload.messages],
+        [astuple(tool) for tool in payload.tools],
+        payload.tool_choice,
+        payload.response_schema,
+        payload.reasoning_effort,
         *more,
     ]
     return blake2b(json.dumps(shape).encode(), key=key, digest_size=16).digest()
+
+
+def _shape(message: Message) -> list[Any]:
+    images = [blake2b(image.data, digest_size=16).hexdigest() for image in message.images]
+    calls = [astuple(call) for call in message.tool_calls]
+    return [message.role, message.content, images, calls, message.tool_call_id]
 
 
 def call_record(
@@ -220,20 +264,39 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
         cached=record.cached,
         similarity=served.similarity,
         finish_reason=served.completion.finish_reason,
+        tool_calls=served.completion.tool_calls,
+        structured=_structured(call.plan, served),
+        prompt_cache_saved=_prompt_cache_saved(served),
+        dropped_params=dropped(call.plan.request, candidate.model),
         attempts=record.attempts,
         warning=warning,
     )
+
+
+def _structured(plan: Plan, served: Served) -> Any:
+    wanted = plan.request.response_schema is not None and not served.completion.tool_calls
+    return json.loads(served.completion.content) if wanted else None
+
+
+def _prompt_cache_saved(served: Served) -> int | None:
+    return None if served.from_cache else saving(served.completion.usage, served.candidate.model)
 
 
 def _why(plan: Plan, served: Served) -> str:
     if served.downgraded is not None:
         cheapest = f"{served.candidate.model.id} served, the cheapest that can"
         return f"{plan.reason}; but {served.downgraded}, so {cheapest}"
+    if served.from_cache and served.candidate in plan.peers:
+        return f"{plan.reason}; but {served.candidate.model.id} has answered this before"
+    if served.begun_by:
+        begun = " and then ".join(served.begun_by)
+        return f"{plan.reason}; {begun} broke off, and {served.candidate.model.id} finished the answer"
     if served.escalated is not None and served.candidate != plan.first:
         return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:
         return plan.reason
-    return f"{plan.reason}; that failed, so {served.candidate.model.id} served ({served.candidate.reason})"
+    why = "it would have had to wait for its turn" if served.untried else "that failed"
+    return f"{plan.reason}; {why}, so {served.candidate.model.id} served ({served.candidate.reason})"
 
 
 def _cost_note(record: CallRecord) -> str | None:
@@ -246,6 +309,8 @@ def _saved(plan: Plan, served: Served, attempts: Sequence[AttemptRecord]) -> int
     """What the complex tier's first model would have cost for the same tokens, less what was paid."""
     paid = [attempt.cost_nano_usd for attempt in attempts]
     if plan.baseline is None or plan.baseline.price is None or None in paid:
-        return served.from_cache.cost_nano_usd if served.from_cache else None
-    alone = pricing.cost(served.completion.usage, plan.baseline.price)
+        return served.cost if served.from_cache else None
+    alone = served.cost
+    if alone is None or served.candidate.model != plan.baseline:
+        alone = pricing.cost(served.completion.usage, plan.baseline.price, time.time_ns() // 1_000_000)
     return alone - sum(cost or 0 for cost in paid)

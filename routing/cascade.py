@@ -4,7 +4,7 @@ The cheap checks look at the answer alone; a judge model of the user's can be as
 """
 
 from tierwise.routing.providers.base import Completion
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 from tierwise.routing.settings import CascadeSettings
 
 JUDGE_TOKENS = 1024
@@ -32,12 +32,14 @@ def weakness(completion: Completion, settings: CascadeSettings) -> str | None:
     return None
 
 
-def judge_messages(prompt: str, answer: str) -> tuple[Message, ...]:
+def judge_payload(prompt: str, answer: str) -> Payload:
     """What the judge model is asked."""
     question = f"Question:\n{prompt[:_JUDGED_CHARACTERS]}\n\nAnswer:\n{answer[:_JUDGED_CHARACTERS]}"
-    return (
-        Message("system", "You judge answers. Reply with YES or NO and nothing else."),
-        Message("user", f"{question}\n\nDoes this answer the question correctly and completely?"),
+    return Payload(
+        messages=(
+            Message("system", "You judge answers. Reply with YES or NO and nothing else."),
+            Message("user", f"{question}\n\nDoes this answer the question correctly and completely?"),
+        )
     )
 
 

@@ -1,6 +1,6 @@
 """The models that this installation knows, and the tiers that they serve."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -23,6 +23,8 @@ class Catalog:
     """Models that have an alias but belong to no tier."""
     source: str
     """Where the tiers come from, in words."""
+    weights: Mapping[Tier, tuple[float, ...]] = field(default_factory=dict[Tier, tuple[float, ...]])
+    """Of the models of those tiers that have weights, in their order."""
     _resolver: Resolver = field(repr=False)
 
     def resolve(self, name: str) -> Model:
@@ -54,6 +56,7 @@ def build_catalog(
     price_map: PriceMap,
     today: date,
     local: LocalModels | None = None,
+    rate_limited: Iterable[str] = (),
 ) -> Catalog:
     """The catalogue that settings, keys and what was found on this machine make together.
 
@@ -61,9 +64,11 @@ def build_catalog(
     ladders of all providers whose key is there, cheapest first; `litellm.default_model`; `local`.
 
     Raises:
-        UnknownModel: a name in the settings is no model.
+        UnknownModel: a name in the settings is no model, or one of `rate_limited` no provider's.
     """
     resolver = Resolver(litellm, pricing, environ, price_map, local)
+    for name in rate_limited:
+        resolver.check_provider("reliability.rate_limits", name)
     default = (
         resolver.setting("litellm.default_model", litellm.default_model) if litellm.default_model else None
     )
@@ -86,6 +91,7 @@ def build_catalog(
         default_model=default,
         others=tuple(resolver.setting("litellm.providers", alias) for alias in resolver.aliases),
         source=source,
+        weights=_weights(routing, tiers),
         _resolver=resolver,
     )
 
@@ -105,6 +111,19 @@ def _ruled(
         if tier.rank > ruled[-1].rank:
             tiers[tier] = (default,) if default else tiers[ruled[-1]]
     return tiers
+
+
+def _weights(
+    routing: RoutingSettings, tiers: Mapping[Tier, tuple[Model, ...]]
+) -> dict[Tier, tuple[float, ...]]:
+    """Those of the rules; a tier that has the models of another one has its weights too."""
+    ruled = {tier: rule.weights for tier in Tier if (rule := routing.rules.get(tier)) and rule.weights}
+    return {
+        tier: weights
+        for tier, models in tiers.items()
+        for owner, weights in ruled.items()
+        if tiers[owner] == models and (tier is owner or not routing.rules.get(tier))
+    }
 
 
 def _laddered(

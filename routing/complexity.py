@@ -72,11 +72,16 @@ def analyze(
 ) -> Complexity:
     """Judge how hard the last turn, `prompt`, is; pure, without I/O, in bounded time.
 
-    Where nothing in it tells, it counts as standard with a low confidence, never as simple. "Go on"
-    is as hard as the turn that it continues; apart from that the history does not count.
+    Where nothing in it tells, it counts as standard with a low confidence, never as simple. "Go on",
+    and no prompt at all after a tool's result, is as hard as the turn that it continues; apart from that
+    the history does not count.
     """
     asked, prefix = extract(prompt), ""
-    if asked.continues and _scale("history", factors) > 0 and (earlier := _continued(history)):
+    if (
+        (asked.continues or not prompt)
+        and _scale("history", factors) > 0
+        and (earlier := _continued(history))
+    ):
         asked, prefix = earlier, "goes on with what "
     return _judge(asked, _weighted(asked.values, factors), cuts, prefix)
 

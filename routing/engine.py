@@ -14,7 +14,10 @@ import anyio
 import anyio.abc
 
 from tierwise.routing.answers import Answers
+from tierwise.routing.asking import Asking
+from tierwise.routing.attempt import Attempts, AttemptSettings
 from tierwise.routing.books import Books
+from tierwise.routing.breaker import CircuitBreakers
 from tierwise.routing.calls import (
     Call,
     Flight,
@@ -24,15 +27,24 @@ from tierwise.routing.calls import (
     receipt,
 )
 from tierwise.routing.catalog import Catalog
+from tierwise.routing.checks import check_request
+from tierwise.routing.conversations import OpenConversations
+from tierwise.routing.endpoint_checks import Checks
+from tierwise.routing.health import Vitals
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
 from tierwise.routing.models import Model
-from tierwise.routing.policy import Candidate, Plan, PolicySettings, cheapest_first, plan
+from tierwise.routing.order import policy_settings, strategy_of
+from tierwise.routing.policy import Candidate, Plan, cheapest_first, plan
+from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
+from tierwise.routing.rate_limits import RateLimits
 from tierwise.routing.request import ChatRequest, Tier
-from tierwise.routing.router import RetrySettings, Router, Served
+from tierwise.routing.router import RetrySettings, Router
+from tierwise.routing.run import Served
 from tierwise.routing.settings import (
+    ConversationSettings,
     DefaultSettings,
     LearningSettings,
     LiteLLMSettings,
@@ -42,8 +54,10 @@ from tierwise.routing.settings import (
     RoutingSettings,
 )
 from tierwise.routing.spending import Spending, Tab
+from tierwise.routing.upstream_queue import QueueLimits, UpstreamQueue
 from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import StorageError, TierwiseError
+from tierwise.storage.memory import MemoryConversations
 from tierwise.storage.ports import Store
 
 _log = logging.getLogger(__name__)
@@ -69,6 +83,7 @@ class EngineSettings:
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     local: LocalSettings = field(default_factory=LocalSettings)
     learning: LearningSettings = field(default_factory=LearningSettings)
+    conversations: ConversationSettings = field(default_factory=ConversationSettings)
     cache_ttl_ms: int | None = 3_600_000
     """How long answers are kept; None switches the cache off."""
     semantic_threshold: float | None = None
@@ -105,6 +120,8 @@ async def open_engine(
         tasks.start_soon(engine.purge_regularly)
         tasks.start_soon(engine.catch_up)
         tasks.start_soon(engine.judgement.learn_regularly)
+        tasks.start_soon(engine.checks.run_regularly)
+        tasks.start_soon(engine.queue.refill_regularly)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -128,17 +145,29 @@ class Engine:
         """Called with each record after it was committed."""
         self.alarms = self._books.alarms
         """Called with each threshold of a budget that a call has crossed; must neither block nor raise."""
+        self.environ = environ
+        """Where the keys are."""
         self._settings = settings
-        self._environ = environ
+        self._policy = policy_settings(settings.routing, settings.defaults)
         self._providers = providers
         self._tasks = tasks
+        limits = settings.reliability.rate_limits
         self._inventory = Inventory(
-            settings.litellm, settings.routing, settings.pricing, settings.local, environ
+            settings.litellm, settings.routing, settings.pricing, settings.local, environ, tuple(limits)
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
-        self._router = Router(
-            providers.of, self._api_key, _retry_settings(settings), settings.routing.cascade
+        breakers = CircuitBreakers(
+            store, settings.reliability.breaker, attempt_timeout=settings.litellm.timeout
         )
+        self.vitals = Vitals(store, breakers)
+        self.checks = Checks(settings.reliability.health, breakers, self._inventory.known, self._api_key)
+        self.queue = UpstreamQueue(_queue_limits(settings), RateLimits(limits))
+        attempts = Attempts(providers.of, self._api_key, self.queue, breakers, _attempt_settings(settings))
+        asking = Asking(attempts, settings.reliability, prompt_caching=settings.routing.prompt_caching)
+        self._router = Router(asking, self.queue, _retry_settings(settings), settings.routing.cascade)
+        kept = store if settings.conversations.storage == "database" else MemoryConversations()
+        self._conversations = OpenConversations(kept, settings.conversations, self._content)
+        self._warm = WarmModels()
         self.judgement = Judgement(settings.routing, settings.learning, store)
         self._flights: dict[FlightKey, Flight] = {}
         """Those that identical calls may join."""
@@ -168,19 +197,30 @@ class Engine:
         """Where `request` would go, and why; calls nobody. `explore` is for a call that will be made.
 
         Raises:
+            InvalidRequest: parts of the request do not fit together, or a schema cannot be used.
             UnknownModel: the request or the settings name a model that does not exist.
         """
+        check_request(request)
         if request.temperature is None:
             request = replace(request, temperature=self._settings.defaults.temperature)
         judged = await self.judgement.judge(request, explore=explore)
         catalog, today = await self.catalog(), datetime.now(UTC).date()
         budgets = await self.spending.applying_to(request)
-        policy = _policy_settings(self._settings)
-        decided = plan(request, judged.complexity, catalog, policy, today, judged.steering, budgets)
+        health = await self.vitals.health(strategy_of(request, self._policy))
+        decided = plan(
+            request, judged.complexity, catalog, self._policy, today, judged.steering, budgets, health
+        )
+        if self._settings.routing.prompt_caching:
+            decided = self._warm.preferred(decided)
         return replace(decided, features=judged.features)
 
+    async def _content(self, request: ChatRequest) -> str:
+        call = await self.start(request)
+        await call.wait(self._settings.reliability.deadline)
+        return call.receipt().content
+
     async def _cheaper(self, decided: Plan) -> Plan:
-        return cheapest_first(decided, await self.catalog(), _policy_settings(self._settings))
+        return cheapest_first(decided, await self.catalog(), self._policy)
 
     async def start(self, request: ChatRequest, *, watched: bool = False) -> Call:
         """Set a call off; it runs on its own until it is done or given up.
@@ -188,21 +228,28 @@ class Engine:
         `watched` says that somebody looks at the text while it grows.
 
         Raises:
-            NoCandidate, UnknownModel: nothing can serve it; nothing was spent.
+            InvalidRequest, NoCandidate: nothing can serve it; nothing was spent.
+            StorageError: its conversation cannot be read.
         """
-        decided = await self.plan(request, explore=True)
+        decided = await self.plan(await self._conversations.open(request), explore=True)
         first = decided.first
         key = None
         if self._settings.cache_ttl_ms is not None and request.use_cache:
             key = flight_key(decided)
         streaming = watched or self._may_outlast_its_wait(first, request)
         flight = self._flights.get(key) if key else None
+        if flight and self.queue.full:  # it is served from the cache, or refused
+            key = flight = None
         if flight is None or flight.scope.cancel_called or (watched and not flight.journal.streaming):
             journal = Journal(streaming=streaming)
-            flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets))
+            turn = self.vitals.take_turn(first.model) if decided.changing else None
+            flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets), turn)
             self._in_flight.add(flight)
             self._tasks.start_soon(self._fly, flight)
-        call = Call(decided, flight)
+        else:
+            flight.joined += 1
+            self.queue.join()
+        call = Call(flight.settled(decided), flight)
         flight.calls.append(call)
         if key:
             self._flights[key] = flight
@@ -228,17 +275,18 @@ class Engine:
         await self._books.replay()
 
     async def purge_regularly(self) -> None:
-        """Clear expired answers now, and again from time to time."""
+        """Clear expired answers and conversations now, and again from time to time."""
         while True:
             try:
                 await self.store.purge_answers(now=_now())
+                await self._conversations.purge()
             except StorageError as error:
-                _log.warning("Expired answers could not be cleared: %s", error)
+                _log.warning("What has expired could not be cleared: %s", error)
             await anyio.sleep(_PURGE_INTERVAL)
 
     def _api_key(self, model: Model) -> str | None:
         # A judge is asked whether or not its key is there: without one the provider says so.
-        return self._environ.get(model.key_variable, "").strip() or None if model.key_variable else None
+        return self.environ.get(model.key_variable, "").strip() or None if model.key_variable else None
 
     def _may_outlast_its_wait(self, candidate: Candidate, request: ChatRequest) -> bool:
         long = (request.max_tokens or 0) > _TOKENS_PER_SECOND * self._settings.answer_within
@@ -264,11 +312,14 @@ class Engine:
                 "tierwise itself failed on this call; its log on stderr says how. Please report it."
             )
         finally:
+            if flight.turn and not flight.journal.attempts:
+                self.vitals.give_back(flight.turn)
             if flight.key and self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
             with anyio.CancelScope(shield=True):
                 await self._land(flight, outcome)
             self._in_flight.discard(flight)
+            self.queue.leave(flight.joined)
 
     def _time_left(self, flight: Flight) -> float:
         """Seconds until the deadline of its calls."""
@@ -288,6 +339,10 @@ class Engine:
             answer = None
             if pays and isinstance(outcome, Served):
                 answer = await self._answers.entry(call.plan, outcome)
+            if isinstance(outcome, Served):
+                await self._conversations.add(call.plan, outcome.completion)
+                if not outcome.from_cache:
+                    self._warm.remember(call.plan.request, outcome.candidate.model, outcome.completion.usage)
             written = await self._books.record(record, answer, due)
             warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
@@ -300,22 +355,29 @@ class Engine:
                 )
 
 
-def _policy_settings(settings: EngineSettings) -> PolicySettings:
-    return PolicySettings(
-        enabled=settings.routing.enabled,
-        allow_downgrade=settings.routing.allow_downgrade,
-        max_tokens=settings.defaults.max_tokens,
-        strategy=settings.routing.strategy,
-        judge_model=settings.routing.cascade.judge_model,
-    )
-
-
 def _retry_settings(settings: EngineSettings) -> RetrySettings:
     return RetrySettings(
         max_retries=settings.litellm.max_retries,
         retry_delay=settings.litellm.retry_delay,
-        attempt_timeout=settings.litellm.timeout,
         deadline=settings.reliability.deadline,
+    )
+
+
+def _attempt_settings(settings: EngineSettings) -> AttemptSettings:
+    return AttemptSettings(
+        timeout=settings.litellm.timeout,
+        logprobs=settings.routing.cascade.min_mean_logprob is not None,
+        reliability=settings.reliability,
+    )
+
+
+def _queue_limits(settings: EngineSettings) -> QueueLimits:
+    limits = {name: provider.max_concurrent for name, provider in settings.litellm.providers.items()}
+    known = {name: limit for name, limit in limits.items() if limit is not None}
+    return QueueLimits(
+        max_concurrent=settings.reliability.max_concurrent_calls,
+        max_queued=settings.reliability.max_queued_calls,
+        of_provider={"embedded": 1, **known},  # it generates one answer at a time, whoever waits where
     )
 
 

@@ -6,6 +6,7 @@ TierwiseError
 │   └── UnknownModel          no such alias, model or provider
 ├── BudgetExceeded            a budget has no room for what the call may cost
 ├── NoCandidate               nothing is left to try: no key, too small a window, price cap …
+├── Busy                      as many calls as may wait do so already
 ├── DeadlineExceeded          the call's time ran out
 ├── AllCandidatesFailed       every candidate was tried and failed
 ├── SemanticUnavailable       the word vectors of the extra `semantic` are missing or broken
@@ -15,14 +16,23 @@ TierwiseError
     ├── UpstreamTimeout       no answer in time: back off, retry
     ├── ServerFailed          5xx, overloaded: back off, retry
     ├── BadResponse           an answer that is not one: back off, retry
+    ├── BreakerOpen           not even tried, after its failures of late: next candidate
+    ├── UnsafeResponse        an answer that breaks a limit, or a redirect: next candidate
     ├── ContextWindowExceeded next candidate with a larger window
     ├── AuthenticationFailed  401, 403: next candidate
     ├── ModelNotFound         404, retired model: next candidate
     ├── ContentRefused        content policy: next candidate
+    ├── FormatMismatch        not the form asked for, twice: next candidate of a higher tier, once
     └── RequestRejected       400, 422: ends the call at once
 """
 
+from typing import TYPE_CHECKING
+
 from tierwise.storage.errors import TierwiseError
+
+if TYPE_CHECKING:
+    from tierwise.routing.providers.base import RateStatus
+    from tierwise.storage.records import Usage
 
 
 class InvalidRequest(TierwiseError):
@@ -48,6 +58,14 @@ class BudgetExceeded(TierwiseError):
         self.downgrade = downgrade
 
 
+class Busy(TierwiseError):
+    """As many calls as may be under way or wait are there already; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class DeadlineExceeded(TierwiseError):
     """The call's time ran out before any model had answered."""
 
@@ -65,15 +83,21 @@ class UpstreamError(TierwiseError):
 
     `code` is the stable name that goes into the ledger's `outcome`; `retryable` says whether the
     same candidate is worth another try after a pause; `retry_after` is what the provider asked
-    for, in seconds.
+    for, in seconds, and `rate` what it said of its limits. `usage` and `reported_cost` (nano-USD) are what
+    the provider says that it charges for all the same.
     """
 
     code = "upstream_error"
     retryable = False
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, rate: "RateStatus | None" = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.rate = rate
+        self.usage: Usage | None = None
+        self.reported_cost: int | None = None
 
 
 class RateLimited(UpstreamError):
@@ -100,6 +124,16 @@ class BadResponse(UpstreamError):
     retryable = True
 
 
+class BreakerOpen(UpstreamError):
+    """The model is left alone for `retry_after` seconds; nothing was sent."""
+
+    code = "breaker_open"
+
+
+class UnsafeResponse(UpstreamError):
+    code = "unsafe_response"
+
+
 class ContextWindowExceeded(UpstreamError):
     code = "context_window_exceeded"
 
@@ -114,6 +148,10 @@ class ModelNotFound(UpstreamError):
 
 class ContentRefused(UpstreamError):
     code = "content_refused"
+
+
+class FormatMismatch(UpstreamError):
+    code = "format_mismatch"
 
 
 class RequestRejected(UpstreamError):

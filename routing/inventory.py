@@ -1,7 +1,7 @@
 """Keeps the catalogue current: settings and keys once, what this machine offers from time to time."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -35,7 +35,9 @@ class Inventory:
     routing: RoutingSettings
     pricing: Mapping[str, ModelPrice]
     local: LocalSettings
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
+    rate_limited: Collection[str] = ()
+    """The names that settings of rate limits go by."""
     _catalog: Catalog | None = None
     _stale_at: float = float("inf")
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
@@ -51,6 +53,10 @@ class Inventory:
         async with self._lock:
             if self._catalog is None or time.monotonic() >= self._stale_at:
                 self._catalog = await self._build()
+        return self._catalog
+
+    def known(self) -> Catalog | None:
+        """The catalogue as it was last, without looking anything up; None if nobody has asked yet."""
         return self._catalog
 
     async def _build(self) -> Catalog:
@@ -85,4 +91,5 @@ class Inventory:
             price_map=packaged_price_map(),
             today=datetime.now(UTC).date(),
             local=local,
+            rate_limited=self.rate_limited,
         )

@@ -1,15 +1,16 @@
 """What has happened in a call: each of its attempts, with its end and its cost."""
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from tierwise.routing import pricing
+from tierwise.routing.draft import Draft, Writer
 from tierwise.routing.errors import UpstreamError, UpstreamTimeout
 from tierwise.routing.policy import Candidate
-from tierwise.routing.providers.base import Completion, Usage
-from tierwise.routing.request import Message
+from tierwise.routing.providers.base import Completion
+from tierwise.routing.request import Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
-from tierwise.storage.records import AttemptRecord
+from tierwise.storage.records import AttemptRecord, Usage
 
 
 @dataclass(slots=True)
@@ -18,51 +19,77 @@ class Journal:
 
     streaming: bool = False
     """Ask the provider for the parts of the answer as they are written."""
-    attempts: list[AttemptRecord] = field(default_factory=list[AttemptRecord])
-    pieces: list[str] = field(default_factory=list[str])
-    """The text that the attempt under way has written."""
+    draft: Draft = field(default_factory=Draft)
+    held: int = 0
+    """The most that the attempts under way can cost, in nano-USD, as far as their prices are known."""
     started: float = field(default_factory=time.monotonic)
     """When the call's deadline began to run."""
+    _places: list[AttemptRecord | None] = field(default_factory=list[AttemptRecord | None])
+    """Of each attempt that has been begun; None until it has ended."""
 
     @property
-    def text(self) -> str:
-        """What there is of the answer."""
-        return "".join(self.pieces)
+    def attempts(self) -> list[AttemptRecord]:
+        """Those that have ended, in the order in which they were begun."""
+        return [attempt for attempt in self._places if attempt]
 
     @property
     def cost(self) -> int:
         """What the attempts have cost in nano-USD, as far as their prices are known."""
         return sum(attempt.cost_nano_usd or 0 for attempt in self.attempts)
 
+    def open(self) -> int:
+        """The place of an attempt that begins now."""
+        self._places.append(None)
+        return len(self._places) - 1
+
+    def close(self, place: int, attempt: AttemptRecord) -> None:
+        """Set down how the attempt at `place` has ended."""
+        self._places[place] = attempt
+
+    def cost_at(self, place: int) -> int | None:
+        """What the attempt at `place` has cost in nano-USD; None if that is unknown."""
+        attempt = self._places[place]
+        return attempt and attempt.cost_nano_usd
+
+    def blame(self, place: int, outcome: str, error: str | None = None) -> None:
+        """The attempt at `place` has answered, but not well enough."""
+        if attempt := self._places[place]:
+            self._places[place] = replace(attempt, outcome=outcome, error=error)
+
 
 class Recorder:
     """Turns the end of one attempt into its record."""
 
-    def __init__(self, journal: Journal, candidate: Candidate, messages: tuple[Message, ...]) -> None:
+    def __init__(self, journal: Journal, candidate: Candidate, payload: Payload, writer: Writer) -> None:
+        self.place = journal.open()
+        """Of the record in the journal."""
         self._journal = journal
         self._candidate = candidate
-        self._messages = messages
+        self._payload = payload
+        self._writer = writer
         self._started_at = time.time()
         self._start = time.perf_counter()
 
-    def answered(self, completion: Completion) -> None:
+    def answered(self, completion: Completion) -> Usage:
+        """Returns what is charged; so do `failed` and `cancelled`."""
         usage = completion.usage
-        self._append("ok", self._bounded(usage) if usage.estimated else usage)
+        return self._close("ok", self._bounded(usage) if usage.estimated else usage, completion.reported_cost)
 
-    def failed(self, error: UpstreamError) -> None:
-        """A provider charges for what it wrote before it broke, and for work that outlasted our wait;
-        a refusal before the first word costs nothing."""
-        charged = self._journal.text or isinstance(error, UpstreamTimeout)
-        self._append(error.code, self._estimate() if charged else Usage())
+    def failed(self, error: UpstreamError) -> Usage:
+        """A provider charges for what it says, for what it wrote before it broke, and for work that
+        outlasted our wait; a refusal before the first word costs nothing."""
+        charged = self._writer.pieces or isinstance(error, UpstreamTimeout)
+        usage = error.usage or (self._estimate() if charged else Usage())
+        return self._close(error.code, usage, error.reported_cost)
 
-    def cancelled(self) -> None:
+    def cancelled(self) -> Usage:
         """A request that was under way has had its prompt read, and is charged for it."""
-        self._append("cancelled", self._estimate())
+        return self._close("cancelled", self._estimate())
 
     def _estimate(self) -> Usage:
         usage = Usage(
-            input_tokens=estimate_prompt_tokens(self._messages),
-            output_tokens=estimate_tokens(self._journal.text),
+            input_tokens=estimate_prompt_tokens(self._payload),
+            output_tokens=estimate_tokens(self._writer.text),
             estimated=True,
         )
         return self._bounded(usage)
@@ -71,27 +98,25 @@ class Recorder:
         """Our own count, which may not pass what the model could write: no more is reserved."""
         return replace(usage, output_tokens=min(usage.output_tokens, self._candidate.max_tokens))
 
-    def _append(self, outcome: str, usage: Usage) -> None:
-        model = self._candidate.model
-        cost = 0 if usage.total_tokens == 0 else pricing.cost(usage, model.price) if model.price else None
-        self._journal.attempts.append(
-            AttemptRecord(
-                provider=model.provider,
-                model=model.id,
-                outcome=outcome,
-                started_at=int(self._started_at * 1000),
-                latency_ms=(time.perf_counter() - self._start) * 1000,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                cache_read_tokens=usage.cache_read_tokens,
-                cache_write_tokens=usage.cache_write_tokens,
-                reasoning_tokens=usage.reasoning_tokens,
-                estimated=usage.estimated,
-                cost_nano_usd=cost,
-                cost_note=model.price_note
-                if cost is None
-                else "token counts estimated"
-                if usage.estimated
-                else None,
-            )
+    def _close(self, outcome: str, usage: Usage, reported_cost: int | None = None) -> Usage:
+        model, latency_ms = self._candidate.model, (time.perf_counter() - self._start) * 1000
+        record = AttemptRecord(
+            **asdict(usage),
+            provider=model.provider,
+            model=model.id,
+            outcome=outcome,
+            started_at=int(self._started_at * 1000),
+            latency_ms=latency_ms,
+            cost_reported=reported_cost is not None,
         )
+        cost = self._cost(record) if reported_cost is None else reported_cost
+        estimated = usage.estimated and reported_cost is None
+        note = model.price_note if cost is None else "token counts estimated" if estimated else None
+        self._journal.close(self.place, replace(record, cost_nano_usd=cost, cost_note=note))
+        return usage
+
+    def _cost(self, attempt: AttemptRecord) -> int | None:
+        price = self._candidate.model.price
+        if attempt.total_tokens == 0:
+            return 0
+        return pricing.cost(attempt, price, attempt.ended_at) if price else None

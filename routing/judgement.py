@@ -64,7 +64,7 @@ class Judgement:
             found = learned if learned is found else replace(learned, tier=tier_of(learned.score, cuts))
         if explore and self._learning.exploration > 0:
             found = explored(found, self._learning.exploration, random.random())  # noqa: S311  guards nothing
-        return Judged(found, features, self._steering(request))
+        return Judged(found, features, self._steering(request, found.tier))
 
     async def cuts(self) -> tuple[float, float]:
         """The scores at which standard and complex begin: the fixed ones, or those that give
@@ -130,9 +130,14 @@ class Judgement:
         )
         self._news.set()
 
-    def _steering(self, request: ChatRequest) -> Steering:
+    def _steering(self, request: ChatRequest, judged: Tier) -> Steering:
         steering = overridden(request, self._routing.overrides)
         floor = self._recent.floor(request)
-        if floor is None:
-            return steering
-        return Steering(tier=steering.tier, floor=floor, reason="an answer in this conversation was too weak")
+        if floor is not None:
+            reason = "an answer in this conversation was too weak"
+            return Steering(tier=steering.tier, floor=floor, reason=reason)
+        risen = request.remembered and request.remembered.tier
+        if risen and risen.rank > judged.rank:
+            reason = f"{risen}: the conversation was that hard before"
+            return replace(steering, floor=risen, reason=steering.reason or reason)
+        return steering

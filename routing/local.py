@@ -7,15 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import anyio
-from anyio.abc import ByteReceiveStream
 
+from tierwise.routing.plain_http import FAILURES, get, port
 from tierwise.routing.request import Tier
 
 _PROBE_SECONDS = 0.5
-_MAX_RESPONSE_BYTES = 1_000_000
 _NAMES_BY_PORT = {11434: "ollama", 1234: "lm-studio", 8080: "llama.cpp", 8000: "vllm"}
 _NOT_FOR_CHAT = ("embed", "bge-", "minilm", "rerank")
 _PARAMETERS = re.compile(r"(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
@@ -42,7 +41,7 @@ async def find_local_servers(urls: Sequence[str]) -> tuple[LocalServer, ...]:
 
     async def probe(url: str) -> None:
         # RecursionError: what a JSON text of a million brackets raises.
-        with suppress(OSError, ValueError, RecursionError, anyio.BrokenResourceError):
+        with suppress(*FAILURES, RecursionError):
             if models := by_size(_chat_models(await _get_models(url))):
                 found[url] = LocalServer(_name(url), url, models)
 
@@ -87,35 +86,13 @@ async def _get_models(url: str) -> Any:
     """The JSON that `{url}/models` answers.
 
     Raises:
-        OSError, ValueError, RecursionError, BrokenResourceError: no server, or not such a one.
+        OSError, ValueError, BrokenResourceError, EndOfStream: no server, or not such a one.
+        RecursionError: its JSON nests too deeply.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("not an http(s) URL")
-    tls = parts.scheme == "https"
-    stream = await anyio.connect_tcp(parts.hostname, _port(parts), tls=tls, tls_standard_compatible=False)
-    async with stream:
-        await stream.send(_request(parts))
-        head, _, body = (await _read(stream)).partition(b"\r\n\r\n")
-    if head.split(b" ", 2)[1:2] != [b"200"]:
+    status, body = await get(f"{url.rstrip('/')}/models")
+    if status != 200:
         raise ValueError("not an answer")
     return json.loads(body)
-
-
-def _request(parts: SplitResult) -> bytes:
-    # HTTP/1.0: the answer is never chunked and ends where the connection does.
-    path = f"{parts.path.rstrip('/')}/models"
-    host = parts.netloc.rpartition("@")[2]
-    return f"GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n".encode()
-
-
-async def _read(stream: ByteReceiveStream) -> bytes:
-    received = bytearray()
-    async for chunk in stream:
-        received += chunk
-        if len(received) > _MAX_RESPONSE_BYTES:
-            raise ValueError("too long an answer")
-    return bytes(received)
 
 
 def _chat_models(answer: Any) -> list[str]:
@@ -130,9 +107,5 @@ def _chats(model: str) -> bool:
     return model != "" and not any(mark in model.lower() for mark in _NOT_FOR_CHAT)
 
 
-def _port(parts: SplitResult) -> int:
-    return parts.port or (443 if parts.scheme == "https" else 80)
-
-
 def _name(url: str) -> str:
-    return _NAMES_BY_PORT.get(_port(urlsplit(url)), "local")
+    return _NAMES_BY_PORT.get(port(urlsplit(url)), "local")

@@ -32,11 +32,34 @@ class Model:
     context_window: int | None = None
     """Tokens that prompt and answer may have, or the prompt alone where the provider says so."""
     max_output_tokens: int | None = None
-    capabilities: tuple[str, ...] = ()
-    """Such as `vision`, `function_calling`, `reasoning`: the map's `supports_…`, sorted."""
+    capabilities: tuple[str, ...] | None = ()
+    """Such as `vision`, `function_calling`, `reasoning`: the map's `supports_…`, sorted; None where
+    nothing is known, as of a server of the user's own."""
     deprecation_date: date | None = None
     listed: bool = True
     """False if the price map knows the provider but not the model: it is retired, or misspelt, or new."""
+
+    @property
+    def deployment(self) -> str:
+        """The name of what fails and recovers as one: provider, model and endpoint."""
+        return (
+            f"{self.provider}/{self.name} at {self.endpoint}"
+            if self.api_base
+            else f"{self.provider}/{self.name}"
+        )
+
+    @property
+    def endpoint(self) -> str | None:
+        """`api_base` without its query, which might hold what is nobody's business."""
+        return self.api_base and self.api_base.partition("?")[0]
+
+    def can(self, capability: str) -> bool:
+        """May the model be sent what needs `capability`? Where nothing is known, it may be tried."""
+        return self.capabilities is None or capability in self.capabilities
+
+    def has(self, capability: str) -> bool:
+        """Is the model known to have `capability`?"""
+        return self.capabilities is not None and capability in self.capabilities
 
     def past_deprecation(self, today: date) -> bool:
         return self.deprecation_date is not None and self.deprecation_date <= today

@@ -1,28 +1,31 @@
 """Where a prompt goes: one pure decision, which a preview and a real call share."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from tierwise.routing import pricing
+from tierwise.routing.abilities import inability
 from tierwise.routing.cascade import JUDGE_TOKENS
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.complexity import Complexity
 from tierwise.routing.errors import NoCandidate
+from tierwise.routing.health import Health
 from tierwise.routing.models import Model
+from tierwise.routing.order import Group, Placed, PolicySettings, groups, ranked, strategy_of
 from tierwise.routing.pricing import FREE
-from tierwise.routing.providers.base import Usage
 from tierwise.routing.request import ChatRequest, Tier
-from tierwise.routing.settings import Strategy
 from tierwise.routing.steering import Steering
+from tierwise.routing.strategies import ORDERS, Option
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.storage.budgets import AtLimit, Budget
+from tierwise.storage.records import Usage
 
 TYPICAL_OUTPUT_TOKENS = {Tier.SIMPLE: 150, Tier.STANDARD: 600, Tier.COMPLEX: 1500}
 """What an answer of each tier tends to have; only for the estimate that people are shown."""
 
-
 _STRAIGHT = Steering()
+_HEALTHY = Health()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class Exclusion:
     model: Model
     tier: Tier
     reason: str
+    retry_after: float | None = None
+    """Seconds until it may serve, where that is all that is in its way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,28 +77,26 @@ class Plan:
     """Those that the call is charged to."""
     features: bytes | None = None
     """What the ledger keeps of the prompt to learn from."""
+    peers: tuple[Candidate, ...] = ()
+    """Those that are not asked first, but whose answer serves as well if the cache has it: the others among
+    which the strategy has chosen another way this time, and those before them that are left alone."""
+    changing: bool = False
+    """The order of the candidates may be another one for the next such call."""
 
     @property
     def first(self) -> Candidate:
-        """The model that will be tried first.
+        """The model that will be tried first; where all are left alone for a while, the first of them.
 
         Raises:
             NoCandidate: there is none; the message says why each model was left out.
         """
-        if not self.candidates:
-            raise NoCandidate(_nothing_left(self.excluded))
-        return self.candidates[0]
+        if not self.candidates and not self.peers:
+            raise self.nothing_left()
+        return (*self.candidates, *self.peers)[0]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicySettings:
-    """What the settings say about choosing."""
-
-    enabled: bool = True
-    allow_downgrade: bool = False
-    max_tokens: int
-    strategy: Strategy = "priority"
-    judge_model: str | None = None
+    def nothing_left(self) -> NoCandidate:
+        """The error of a call that nobody can serve."""
+        return NoCandidate(_nothing_left(self.excluded))
 
 
 def plan(
@@ -104,6 +107,7 @@ def plan(
     today: date,
     steering: Steering = _STRAIGHT,
     budgets: tuple[Budget, ...] = (),
+    health: Health = _HEALTHY,
 ) -> Plan:
     """Decide which models may serve `request`, in the order in which they will be tried.
 
@@ -115,38 +119,113 @@ def plan(
         UnknownModel: the request names a model that does not exist.
     """
     tier = request.tier or steering.apply(complexity.tier)
-    prompt_tokens = estimate_prompt_tokens(request.messages)
-    candidates: dict[tuple[str, str], Candidate] = {}
-    excluded: dict[tuple[str, str], Exclusion] = {}
-    for model, served, why in _order(request, tier, catalog, settings):
-        key = (model.provider, model.name)
-        if key in candidates or key in excluded:
-            continue
-        candidate = _candidate(model, served, why, request, prompt_tokens, settings)
-        obstacle = _obstacle(candidate, request, prompt_tokens, budgets)
-        if obstacle is not None:
-            excluded[key] = Exclusion(model, served, obstacle)
-            continue
-        candidates[key] = _flagged(candidate, today)
-    chosen = tuple(candidates.values())
-    cascade = _cascades(request, settings)
+    tokens = estimate_prompt_tokens(request.payload)
+    choice = _Choice(request, tokens, settings, today, budgets, health)
+    for group in groups(request, tier, catalog, settings):
+        choice.add(group)
+    chosen = tuple(choice.candidates.values())
+    cascade = strategy_of(request, settings) == "cascade"
     return Plan(
         request=request,
         complexity=complexity,
         tier=tier,
         reason=_reason(request, steering.reason or complexity.reason, tier, chosen, settings),
         candidates=chosen,
-        excluded=tuple(excluded.values()),
+        excluded=tuple(choice.excluded.values()),
         baseline=next(iter(catalog.tiers.get(Tier.COMPLEX, ())), None),
         cascade=cascade,
         judge=_judge(catalog, request, settings) if cascade else None,
         budgets=budgets,
+        peers=tuple(choice.peers),
+        changing=choice.changing,
     )
+
+
+_Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Choice:
+    """The models of one plan, as far as they have been looked at."""
+
+    request: ChatRequest
+    tokens: int
+    """Of the prompt."""
+    settings: PolicySettings
+    today: date
+    budgets: tuple[Budget, ...]
+    health: Health
+    candidates: dict[_Key, Candidate] = field(default_factory=dict[_Key, Candidate])
+    excluded: dict[_Key, Exclusion] = field(default_factory=dict[_Key, Exclusion])
+    peers: list[Candidate] = field(default_factory=list[Candidate])
+    changing: bool = False
+
+    def add(self, group: Group) -> None:
+        """Put what can serve of the group behind what is there."""
+        first = not self.candidates
+        able, resting = self._sorted_out(group)
+        ordered = self._ordered(group, able)
+        chosen = ordered[: group.limit]
+        self.candidates |= {_key(candidate.model): candidate for candidate in chosen}
+        if first:
+            self.peers += resting
+        if first and chosen and group.changing:
+            self.changing = True
+            self.peers += ordered[1:]
+
+    def _sorted_out(self, group: Group) -> tuple[list[tuple[Placed, Candidate]], list[Candidate]]:
+        """Those of the group that can serve, and those that could if they were not left alone."""
+        able: dict[_Key, tuple[Placed, Candidate]] = {}
+        resting: list[Candidate] = []
+        for placed in group.placed:
+            model, key = placed.model, _key(placed.model)
+            if key in self.candidates or key in self.excluded or key in able:
+                continue
+            candidate = _candidate(
+                model, placed.tier, placed.reason, self.request, self.tokens, self.settings
+            )
+            obstacle = _obstacle(candidate, self.request, self.tokens, self.budgets)
+            rest = None if obstacle else self.health.rest(model)
+            if obstacle is not None:
+                self.excluded[key] = Exclusion(model, placed.tier, obstacle)
+            elif rest is not None:
+                self.excluded[key] = Exclusion(model, placed.tier, *rest)
+                resting.append(candidate)
+            else:
+                able[key] = placed, candidate
+        return list(able.values()), resting
+
+    def _ordered(self, group: Group, able: Sequence[tuple[Placed, Candidate]]) -> list[Candidate]:
+        options = [self._option(placed, candidate) for placed, candidate in able]
+        ordered: list[Candidate] = []
+        for rank, place in enumerate(ORDERS[group.strategy](options, self.health.chance)):
+            placed, candidate = able[place]
+            told = [
+                ranked(group, placed, rank, options[place]),
+                candidate.model.warning(self.today),
+                self.health.trial(candidate.model),
+            ]
+            ordered.append(replace(candidate, reason="; ".join(text for text in told if text)))
+        return ordered
+
+    def _option(self, placed: Placed, candidate: Candidate) -> Option:
+        observed = self.health.observation(candidate.model)
+        return Option(
+            cost=candidate.estimated_cost,
+            attempts=observed.attempts if observed else 0,
+            ms_per_token=observed.ms_per_token if observed else None,
+            used_at=self.health.used_at(candidate.model),
+            weight=placed.weight,
+        )
+
+
+def _key(model: Model) -> _Key:
+    return model.provider, model.name
 
 
 def cheapest_first(plan: Plan, catalog: Catalog, settings: PolicySettings) -> Plan:
     """`plan` with all models of all tiers that can serve it, those first that cost the least at worst."""
-    request, prompt_tokens = plan.request, estimate_prompt_tokens(plan.request.messages)
+    request, prompt_tokens = plan.request, estimate_prompt_tokens(plan.request.payload)
     known = [
         _candidate(model, tiers[0], "the cheapest that can serve", request, prompt_tokens, settings)
         for model, tiers in catalog.models()
@@ -154,7 +233,7 @@ def cheapest_first(plan: Plan, catalog: Catalog, settings: PolicySettings) -> Pl
     ]
     able = [it for it in known if _obstacle(it, request, prompt_tokens, plan.budgets) is None]
     by_cost = sorted(able, key=lambda candidate: candidate.worst_cost or 0)
-    return replace(plan, candidates=tuple(by_cost), cascade=False, judge=None)
+    return replace(plan, candidates=tuple(by_cost), cascade=False, judge=None, peers=())
 
 
 def _judge(catalog: Catalog, request: ChatRequest, settings: PolicySettings) -> Candidate | None:
@@ -163,49 +242,6 @@ def _judge(catalog: Catalog, request: ChatRequest, settings: PolicySettings) -> 
     model = catalog.resolve(settings.judge_model)
     asked = replace(request, max_tokens=JUDGE_TOKENS)
     return _candidate(model, Tier.SIMPLE, "judges the answers", asked, 0, settings)
-
-
-def _order(
-    request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicySettings
-) -> Iterator[tuple[Model, Tier, str]]:
-    """Every model that may come into question, best first, with its tier and the reason."""
-    ladder = list(_ladder(request, tier, catalog, settings))
-    if request.fallback_models is None:
-        names, after, why = ladder, catalog.fallback_chain, "litellm.fallback_chain"
-    else:
-        after = tuple(catalog.resolve(name) for name in request.fallback_models)
-        names, why = ladder[:1], "fallback_models of the call"
-    yield from names
-    yield from ((model, catalog.tier_of(model) or tier, f"next in {why}") for model in after)
-
-
-def _ladder(
-    request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicySettings
-) -> Iterator[tuple[Model, Tier, str]]:
-    if request.model is not None:
-        model = catalog.resolve(request.model)
-        yield model, catalog.tier_of(model) or tier, "asked for by name"
-    elif not settings.enabled and catalog.default_model:
-        model = catalog.default_model
-        yield model, catalog.tier_of(model) or tier, "litellm.default_model"
-    else:
-        for rung in _rungs(request, tier, settings):
-            for place, model in enumerate(catalog.tiers.get(rung, ()), start=1):
-                yield model, rung, f"{'first' if place == 1 else f'number {place}'} of the {rung} tier"
-
-
-def _cascades(request: ChatRequest, settings: PolicySettings) -> bool:
-    return (request.strategy or settings.strategy) == "cascade" and request.model is None and settings.enabled
-
-
-def _rungs(request: ChatRequest, tier: Tier, settings: PolicySettings) -> list[Tier]:
-    """The tiers in the order in which they may serve."""
-    if _cascades(request, settings):
-        return [rung for rung in Tier if request.tier is None or rung.rank >= request.tier.rank]
-    downward = settings.allow_downgrade or request.max_cost_usd is not None
-    upward = [rung for rung in Tier if rung.rank >= tier.rank]
-    lower = [rung for rung in reversed(Tier) if rung.rank < tier.rank]
-    return upward + lower if downward else upward
 
 
 def _candidate(
@@ -249,6 +285,8 @@ def _obstacle(
         return f"no key: {model.key_variable} is not set{model.key_fault}"
     if model.context_window and prompt_tokens > model.context_window:
         return f"too small a window: about {prompt_tokens:,} tokens do not fit into {model.context_window:,}"
+    if (lack := inability(request, model)) is not None:
+        return lack
     strict = next((budget for budget in budgets if budget.at_limit is not AtLimit.WARN), None)
     if strict and model.price is None:
         return f"{model.price_note}, so the budget {strict.name!r} cannot be kept"
@@ -260,12 +298,6 @@ def _obstacle(
         worst = pricing.usd(candidate.worst_cost)
         return f"over the price cap: up to ${worst:.6f} with max_tokens {candidate.max_tokens:,}"
     return None
-
-
-def _flagged(candidate: Candidate, today: date) -> Candidate:
-    """The candidate, with a word on its retirement where that is due."""
-    warning = candidate.model.warning(today)
-    return replace(candidate, reason=f"{candidate.reason}; {warning}") if warning else candidate
 
 
 def _reason(
@@ -289,7 +321,7 @@ def _reason(
     first = chosen[0]
     if first.tier is tier or request.model or not settings.enabled:
         moved = ""
-    elif _cascades(request, settings):
+    elif strategy_of(request, settings) == "cascade":
         moved = ", where the cascade begins"
     else:
         moved = f", in place of the {tier} tier"
@@ -303,7 +335,10 @@ def _nothing_left(excluded: tuple[Exclusion, ...]) -> str:
     reasons = "; ".join(f"{item.model.id}: {item.reason}" for item in excluded[:6])
     missing = {item.model.key_variable for item in excluded if not item.model.key_present}
     variables = " or ".join(sorted(variable for variable in missing if variable))
-    if variables:
+    waits = [item.retry_after for item in excluded if item.retry_after is not None]
+    if waits:
+        what_to_do = f"Try again in {min(waits):g} s, or choose another model."
+    elif variables:
         what_to_do = (
             f"Set {variables} in the `env` of the tierwise entry in your host's MCP configuration"
             " (or in the shell, for the command line) and restart it."

@@ -1,16 +1,16 @@
 """What tokens cost, in integers: rates are pico-USD (1e-12) a token, costs are nano-USD (1e-9)."""
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-from tierwise.routing.providers.base import Usage
-from tierwise.routing.settings import ModelPrice
+from tierwise.routing.off_peak import OffPeakHours
+from tierwise.storage.records import Usage
 
-_PICO_PER_USD = Decimal(10) ** 12
 _PICO_PER_NANO = 1000
-_LONG_CONTEXT = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
+_UNASKED_TIER = "priority"
+"""The dearer service tier that a provider can charge by though the call did not ask for it: where the
+project is set to it (platform.openai.com/docs/api-reference/chat/create, service_tier)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,22 +21,38 @@ class Rates:
     output: int
     cache_read: int | None = None
     cache_write: int | None = None
+    cache_write_1h: int | None = None
+    """Of what is kept for an hour; its whole is `cache_write`."""
+    audio_input: int | None = None
+    image_input: int | None = None
     reasoning: int | None = None
+    audio_output: int | None = None
+    image_output: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """The rates of one model, with those for long prompts."""
+    """The rates of one model, with those that depend on the prompt's length, on the service and the hour."""
 
     rates: Rates
     above: tuple[tuple[int, Rates], ...] = ()
     """(input tokens, rates): a prompt with more tokens than that pays these rates for all of its
     tokens and for the answer, as Anthropic, Google and OpenAI bill it. Ascending."""
+    request: int = 0
+    """pico-USD for the request itself."""
+    service_tiers: tuple[tuple[str, "Price"], ...] = ()
+    """By the name that `Usage.service_tier` has. Of these only `rates` and `above` count."""
+    off_peak: tuple[OffPeakHours, Rates] | None = None
+    """The hours in which these rates replace all others."""
 
-    def rates_for(self, input_tokens: int) -> Rates:
-        chosen = self.rates
-        for threshold, rates in self.above:
-            if input_tokens > threshold:
+    def rates_for(self, usage: Usage, at: int | None = None) -> Rates:
+        """Those that hold for `usage` at the instant `at`, in epoch ms; None is a peak hour."""
+        if self.off_peak and at is not None and at in self.off_peak[0]:
+            return self.off_peak[1]
+        price = dict(self.service_tiers).get(usage.service_tier, self)
+        chosen = price.rates
+        for threshold, rates in price.above:
+            if usage.input_tokens > threshold:
                 chosen = rates
         return chosen
 
@@ -45,30 +61,39 @@ FREE = Price(rates=Rates(input=0, output=0))
 """Models that run on the user's own machine."""
 
 
-def cost(usage: Usage, price: Price) -> int:
-    """What `usage` costs at `price`, in nano-USD, rounded half up once at the end."""
-    rates = price.rates_for(usage.input_tokens)
-    plain_input = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
-    plain_output = usage.output_tokens - usage.reasoning_tokens
-    pico = (
-        max(plain_input, 0) * rates.input
-        + usage.cache_read_tokens * _or(rates.cache_read, rates.input)
-        + usage.cache_write_tokens * _or(rates.cache_write, rates.input)
-        + max(plain_output, 0) * rates.output
-        + usage.reasoning_tokens * _or(rates.reasoning, rates.output)
+def cost(usage: Usage, price: Price, at: int | None = None) -> int:
+    """What `usage` costs at `price`, in nano-USD, rounded half up once at the end.
+
+    `at` is when the answer was complete, in epoch ms; None is a peak hour.
+    """
+    rates = price.rates_for(usage, at)
+    cache_write = _or(rates.cache_write, rates.input)
+    read = (
+        (usage.cache_read_tokens, rates.cache_read),
+        (max(usage.cache_write_tokens - usage.cache_write_1h_tokens, 0), cache_write),
+        (usage.cache_write_1h_tokens, _or(rates.cache_write_1h, cache_write)),
+        (usage.audio_input_tokens, rates.audio_input),
+        (usage.image_input_tokens, rates.image_input),
     )
+    written = (
+        (usage.reasoning_tokens, rates.reasoning),
+        (usage.audio_output_tokens, rates.audio_output),
+        (usage.image_output_tokens, rates.image_output),
+    )
+    pico = price.request + _sum(usage.input_tokens, rates.input, read)
+    pico += _sum(usage.output_tokens, rates.output, written)
     return (pico + _PICO_PER_NANO // 2) // _PICO_PER_NANO
 
 
 def most_cost(input_tokens: int, output_tokens: int, price: Price) -> int:
-    """What no usage of at most so many tokens costs more than, however they are cached or reasoned with."""
-    brackets = (price.rates, *(rates for threshold, rates in price.above if input_tokens > threshold))
+    """What no usage of at most so many tokens, sent and written without audio, costs more than, however
+    they are cached, reasoned with or served."""
     pico = max(
-        input_tokens * max(rates.input, rates.cache_read or 0, rates.cache_write or 0)
-        + output_tokens * max(rates.output, rates.reasoning or 0)
-        for rates in brackets
+        input_tokens * max(rates.input, *(rate or 0 for rate in _dear_input(rates)))
+        + output_tokens * max(rates.output, rates.reasoning or 0, rates.image_output or 0)
+        for rates in _possible_rates(price, input_tokens)
     )
-    return -(-pico // _PICO_PER_NANO)
+    return -(-(price.request + pico) // _PICO_PER_NANO)
 
 
 def usd(nano_usd: int) -> float:
@@ -81,60 +106,23 @@ def nano_usd(dollars: float) -> int:
     return round(Decimal(repr(dollars)) * 10**9)
 
 
-def price_from_settings(price: ModelPrice) -> Price:
-    """The user's own price, given in USD per million tokens."""
-
-    def rate(per_million: float | None) -> int | None:
-        return None if per_million is None else _pico(Decimal(repr(per_million)) / 10**6)
-
-    return Price(
-        rates=Rates(
-            input=rate(price.input) or 0,
-            output=rate(price.output) or 0,
-            cache_read=rate(price.cache_read),
-            cache_write=rate(price.cache_write),
-            reasoning=rate(price.reasoning),
-        )
-    )
+def _sum(tokens: int, rate: int, parts: tuple[tuple[int, int | None], ...]) -> int:
+    """The pico-USD of a whole and its parts (tokens, rate)."""
+    plain = tokens - sum(count for count, _ in parts)
+    return max(plain, 0) * rate + sum(count * _or(own, rate) for count, own in parts)
 
 
-def price_from_map(entry: dict[str, Any]) -> Price | None:
-    """The price in an entry of litellm's price map (USD a token), or None where it has none.
-
-    An entry of zeros means that nobody filled it in, so it counts as unknown.
-    """
-    base = _rates(entry, "", None)
-    if base is None or (base.input == 0 and base.output == 0):
-        return None
-    thresholds = sorted({int(found[1]) for key in entry if (found := _LONG_CONTEXT.fullmatch(key))})
-    above: list[tuple[int, Rates]] = []
-    for thousands in thresholds:
-        rates = _rates(entry, f"_above_{thousands}k_tokens", base)
-        if rates is not None:
-            above.append((thousands * 1000, rates))
-    return Price(rates=base, above=tuple(above))
+def _possible_rates(price: Price, input_tokens: int) -> Iterator[Rates]:
+    for name, tier in (("", price), *price.service_tiers):
+        if name in ("", _UNASKED_TIER):
+            yield tier.rates
+            yield from (rates for threshold, rates in tier.above if input_tokens > threshold)
+    if price.off_peak:
+        yield price.off_peak[1]
 
 
-def _rates(entry: dict[str, Any], suffix: str, base: Rates | None) -> Rates | None:
-    def rate(field: str, fallback: int | None) -> int | None:
-        value = entry.get(field + suffix)
-        return _pico(Decimal(repr(value))) if isinstance(value, int | float) else fallback
-
-    input_rate = rate("input_cost_per_token", base and base.input)
-    output_rate = rate("output_cost_per_token", base and base.output)
-    if input_rate is None or output_rate is None:
-        return None
-    return Rates(
-        input=input_rate,
-        output=output_rate,
-        cache_read=rate("cache_read_input_token_cost", base and base.cache_read),
-        cache_write=rate("cache_creation_input_token_cost", base and base.cache_write),
-        reasoning=rate("output_cost_per_reasoning_token", base and base.reasoning),
-    )
-
-
-def _pico(usd_per_token: Decimal) -> int:
-    return round(usd_per_token * _PICO_PER_USD)
+def _dear_input(rates: Rates) -> tuple[int | None, ...]:
+    return rates.cache_read, rates.cache_write, rates.cache_write_1h, rates.image_input
 
 
 def _or(rate: int | None, fallback: int) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 from tierwise.routing.errors import UnknownModel
 from tierwise.routing.ladders import KEYLESS_PROVIDERS, KNOWN_PROVIDERS, LOCAL_PROVIDERS, KnownProvider
 from tierwise.routing.models import IN_PROCESS_PROVIDERS, LocalModels, Model
+from tierwise.routing.price_entries import price_from_map, price_from_settings
 from tierwise.routing.price_map import MapEntry, PriceMap
-from tierwise.routing.pricing import FREE, Price, price_from_map, price_from_settings
+from tierwise.routing.pricing import FREE, Price
 from tierwise.routing.settings import LiteLLMSettings, ModelPrice, ProviderSettings
 
 
@@ -50,6 +51,21 @@ class Resolver:
             label = name if name not in self.aliases else self.aliases[name][1]
             self._models[provider, upstream] = self._build(label, provider, upstream)
         return self._models[provider, upstream]
+
+    def check_provider(self, key: str, name: str) -> None:
+        """`name` must be a provider's, or `provider/model`.
+
+        Raises:
+            UnknownModel: it begins with no known provider; the message names the key.
+        """
+        provider = name.partition("/")[0]
+        if not self._is_provider(provider):
+            near = get_close_matches(provider, [*self._providers, *KNOWN_PROVIDERS], n=1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise UnknownModel(
+                f"The settings are wrong at {key}. {name[:100]!r} begins with no known provider: write"
+                f" provider/model, or a provider's name for all of its models{hint}"
+            )
 
     def model(self, name: str) -> Model:
         """See `Catalog.resolve`."""
@@ -126,7 +142,7 @@ class Resolver:
             price=price,
             price_note=note,
             listed=entry is not None or provider not in self._map.providers,
-            **_facts(entry.fields if entry else {}),
+            **(_facts(entry.fields) if entry else {"capabilities": None}),
         )
 
     def _build_local(self, label: str, provider: str, name: str) -> Model:
@@ -137,6 +153,7 @@ class Resolver:
             name=name,
             api_base=local and local.api_base,
             price=FREE,
+            capabilities=None if local else (),
             context_window=local and local.context_window,
             max_output_tokens=local and local.max_output_tokens,
         )

@@ -2,32 +2,26 @@
 
 import logging
 import random
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import anyio
 
-from tierwise.routing import pricing
-from tierwise.routing.cascade import judge_messages, judge_rejects, weakness
+from tierwise.routing.asking import Asking
+from tierwise.routing.attempt import PutOff
+from tierwise.routing.cascade import judge_payload, judge_rejects, weakness
 from tierwise.routing.errors import (
-    AllCandidatesFailed,
     BudgetExceeded,
+    Busy,
     ContextWindowExceeded,
-    DeadlineExceeded,
     RateLimited,
     RequestRejected,
     UpstreamError,
-    UpstreamTimeout,
 )
-from tierwise.routing.journal import Journal, Recorder
-from tierwise.routing.models import Model
+from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
-from tierwise.routing.providers.base import Completion, Provider, UpstreamCall, Usage
-from tierwise.routing.request import Message
+from tierwise.routing.run import Admit, FindAnswer, Run, Served
 from tierwise.routing.settings import CascadeSettings
-from tierwise.routing.tokens import estimate_prompt_tokens
-from tierwise.storage.records import CachedAnswer
+from tierwise.routing.upstream_queue import UpstreamQueue
 
 _log = logging.getLogger(__name__)
 
@@ -41,245 +35,154 @@ class RetrySettings:
 
     max_retries: int
     retry_delay: float
-    attempt_timeout: float
     deadline: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """An answer and the candidate that gave it, fresh or from the cache."""
-
-    candidate: Candidate
-    completion: Completion
-    from_cache: CachedAnswer | None = None
-    escalated: str | None = None
-    """What was wrong with a cheaper model's answer, in a cascade."""
-    similarity: float | None = None
-    """Of the prompt that the cached answer was given to; None if it was this one."""
-    downgraded: str | None = None
-    """Why a cheaper model than those of the plan served."""
-
-
-FindAnswer = Callable[[Candidate], Awaitable[Served | None]]
-"""Looks the candidate's answer up in the cache."""
-
-Admit = Callable[[Candidate, tuple[Message, ...]], Awaitable[None]]
-"""Lets an attempt be made that sends these messages, or raises `BudgetExceeded`."""
 
 
 class Router:
     """The only owner of retries, back-off and fallback."""
 
     def __init__(
-        self,
-        provider_of: Callable[[Model], Provider],
-        api_key_of: Callable[[Model], str | None],
-        settings: RetrySettings,
-        cascade: CascadeSettings,
+        self, asking: Asking, queue: UpstreamQueue, settings: RetrySettings, cascade: CascadeSettings
     ) -> None:
-        self._provider_of = provider_of
-        self._api_key_of = api_key_of
+        self._asking = asking
+        self._queue = queue
         self._settings = settings
         self._cascade = cascade
 
     async def serve(self, plan: Plan, journal: Journal, find_answer: FindAnswer, admit: Admit) -> Served:
         """The first answer that a candidate of `plan` gives.
 
-        Each attempt is let in by `admit`, and appended to `journal` with what it cost, also when it
+        Each attempt is let in by `admit`, and set down in `journal` with what it cost, also when it
         fails or is cancelled.
 
         Raises:
             NoCandidate: the plan has none.
+            Busy: too many calls are there already; nothing was sent.
             BudgetExceeded: `admit` did not let the next attempt in, and there is no answer yet.
             RequestRejected: a provider says that the request itself is wrong.
             AllCandidatesFailed: each was tried; the message says how each failed.
             DeadlineExceeded: time ran out first.
         """
-        run = _Run(plan, journal, admit, self._settings.deadline)
-        weak: Served | None = None
-        candidate: Candidate | None = plan.first
-        while candidate is not None:
+        _ = plan.first  # or it says why there is none
+        run = Run(plan, journal, find_answer, admit, self._settings.deadline)
+        try:
+            with anyio.move_on_after(run.seconds_left):
+                return await self._serve(run)
+        finally:
+            if run.entered:
+                self._queue.leave()
+        if run.answer is None:
+            raise run.too_late()
+        return run.answer
+
+    async def _serve(self, run: Run) -> Served:
+        if (known := await self._known_to_peers(run)) is not None:
+            return known
+        if not run.plan.candidates:
+            raise run.plan.nothing_left()
+        while (candidate := run.next()) is not None:
             try:
-                served = await find_answer(candidate) or await self._try_candidate(run, candidate)
-            except BudgetExceeded:
-                if weak is None:
+                served = await run.find_answer(candidate) or await self._try_candidate(run, candidate)
+            except (BudgetExceeded, Busy):
+                if run.answer is None:
                     raise
-                return weak
+                return run.answer
             if served is None:
-                candidate = run.next_after(candidate)
                 continue
-            stronger = run.stronger_than(candidate)
+            escalated = run.answer and run.answer.escalated
+            run.answer = replace(served, escalated=escalated, untried=run.stood_back())
+            stronger = run.above(served.candidate)
             fault = await self._fault(run, served) if stronger else None
             if fault is None:
-                return replace(served, escalated=weak and weak.escalated)
-            weak = replace(served, escalated=fault)
-            candidate = stronger
-        if weak is not None:
-            return weak  # better than nothing, now that all stronger models have failed
-        raise AllCandidatesFailed(_all_failed(run.failures))
+                return run.answer
+            run.answer = replace(served, escalated=fault)
+            run.journal.draft.set_aside(served.candidate.model.id, fault)
+            run.climb(stronger)
+        if run.answer is None:
+            raise run.all_failed()
+        return run.answer  # better than nothing, now that all stronger models have failed
 
-    async def _fault(self, run: "_Run", served: Served) -> str | None:
-        """What is wrong with an answer, in a cascade; its attempt is marked as escalated."""
-        marked = len(run.journal.attempts) - 1
-        fault = weakness(served.completion, self._cascade)
-        if fault is None and run.plan.judge and not served.from_cache:
-            fault = await self._judge(run, run.plan.judge, served.completion.content)
-        if fault is not None and not served.from_cache:
-            attempt = run.journal.attempts[marked]
-            run.journal.attempts[marked] = replace(attempt, outcome="escalated", error=fault)
-        return fault
-
-    async def _judge(self, run: "_Run", judge: Candidate, answer: str) -> str | None:
-        question = judge_messages(run.plan.request.prompt, answer)
-        try:
-            verdict = await self._attempt(run, judge, question)
-        except (UpstreamError, BudgetExceeded) as error:
-            _log.warning("The judge model %s failed, so the answer passes: %s", judge.model.id, error)
-            return None
-        return f"{judge.model.id} judged it not good enough" if judge_rejects(verdict.content) else None
-
-    async def _try_candidate(self, run: "_Run", candidate: Candidate) -> Served | None:
-        """One candidate with its retries; None when it is time for the next one."""
-        for retries in range(self._settings.max_retries + 1):
-            try:
-                return Served(candidate=candidate, completion=await self._attempt(run, candidate))
-            except RequestRejected:
-                raise
-            except UpstreamError as error:
-                run.failures.append((candidate, error))
-                time_left = run.time_left()
-                pause = self._pause(error, retries, last=run.next_after(candidate) is None)
-                if pause is None or pause >= time_left:
-                    return None
-                await anyio.sleep(pause)
+    async def _known_to_peers(self, run: Run) -> Served | None:
+        """A cached answer that is as good as asking the plan's first candidate."""
+        plan = run.plan
+        for candidate in (*plan.candidates[:1], *plan.peers) if plan.peers else ():
+            served = await run.find_answer(candidate)
+            if served and not (plan.cascade and weakness(served.completion, self._cascade)):
+                return served
         return None
 
-    def _pause(self, error: UpstreamError, retries: int, *, last: bool) -> float | None:
+    # A cascade
+
+    async def _fault(self, run: Run, served: Served) -> str | None:
+        """What is wrong with an answer, in a cascade; its attempt is marked as escalated."""
+        fault = weakness(served.completion, self._cascade)
+        if served.place is None:
+            return fault
+        if fault is None and run.plan.judge:
+            fault = await self._judge(run, run.plan.judge, served.completion.content)
+        if fault is not None:
+            run.journal.blame(served.place, "escalated", fault)
+        return fault
+
+    async def _judge(self, run: Run, judge: Candidate, answer: str) -> str | None:
+        question = judge_payload(run.plan.request.prompt, answer)
+        try:
+            verdict = await self._asking.judge(run, judge, question)
+        except (UpstreamError, BudgetExceeded) as error:
+            # Not its message: a provider may quote the answer that it was to judge.
+            kind = type(error).__name__
+            _log.warning("The judge model %s failed (%s), so the answer passes", judge.model.id, kind)
+            return None
+        return f"{judge.model.id} judged it not good enough" if judge_rejects(verdict) else None
+
+    # One candidate
+
+    async def _try_candidate(self, run: Run, candidate: Candidate) -> Served | None:
+        """One candidate with its retries; None when it is time for the next one."""
+        self._enter(run, candidate)
+        retries = 0
+        while True:
+            try:
+                return await self._asking.answer(run, candidate)
+            except PutOff:
+                run.put_off(candidate)
+                return None
+            except UpstreamError as error:
+                if self._asks_too_much(run, error):
+                    continue
+                if isinstance(error, RequestRejected):
+                    raise
+                run.note_failure(candidate, error)
+                pause = self._pause(run, error, retries)
+            if pause is None or pause >= run.seconds_left:
+                return None
+            await anyio.sleep(pause)
+            retries += 1
+
+    def _enter(self, run: Run, candidate: Candidate) -> None:
+        """Before its first request a call takes its place among those that are there, or is refused."""
+        if not run.entered:
+            candidates = (candidate, *run.upcoming)
+            self._queue.enter(ready=any(self._asking.ready(run, it) for it in candidates))
+            run.entered = True
+
+    def _asks_too_much(self, run: Run, error: UpstreamError) -> bool:
+        """Was it going on from a broken answer that the model refused? Then it may start over."""
+        draft = run.journal.draft
+        if not draft.kept or not isinstance(error, RequestRejected | ContextWindowExceeded):
+            return False
+        draft.start_over()
+        return True
+
+    def _pause(self, run: Run, error: UpstreamError, retries: int) -> float | None:
         """Seconds to wait before the same candidate is tried again; None to go on to the next."""
-        if retries >= self._settings.max_retries:
+        others = bool(run.upcoming)
+        if retries >= self._settings.max_retries or (others and run.journal.draft.interrupted):
             return None
         if isinstance(error, RateLimited):
-            return max(error.retry_after or 0, self._back_off(retries)) if last else None
+            return None if others else max(error.retry_after or 0, self._back_off(retries))
         return self._back_off(retries) if error.retryable else None
 
     def _back_off(self, retries: int) -> float:
         delay = self._settings.retry_delay * 2**retries
         return delay * (1 - _JITTER * random.random())  # noqa: S311  spreads load, guards nothing
-
-    async def _attempt(
-        self, run: "_Run", candidate: Candidate, question: tuple[Message, ...] | None = None
-    ) -> Completion:
-        """Ask `candidate` once, for the plan's request or for another `question`, and record it."""
-        messages = question or run.plan.request.messages
-        provider = self._provider_of(candidate.model)
-        await provider.ready()
-        run.keep_cap(candidate, messages)
-        await run.admit(candidate, messages)
-        timeout = min(self._settings.attempt_timeout, run.time_left())
-        call = self._upstream_call(run.plan, candidate, messages, timeout)
-        record = Recorder(run.journal, candidate, messages)
-        on_text = run.journal.pieces.append if run.journal.streaming and question is None else None
-        run.journal.pieces.clear()
-        try:
-            with anyio.fail_after(timeout):
-                completion = await provider.complete(call, on_text)
-        except UpstreamError as error:
-            record.failed(error)
-            raise
-        except TimeoutError:
-            timed_out = UpstreamTimeout(f"{candidate.model.id} did not answer within {round(timeout, 2):g} s")
-            record.failed(timed_out)
-            raise timed_out from None
-        except anyio.get_cancelled_exc_class():
-            record.cancelled()
-            raise
-        record.answered(completion)
-        return completion
-
-    def _upstream_call(
-        self, plan: Plan, candidate: Candidate, messages: tuple[Message, ...], timeout: float
-    ) -> UpstreamCall:
-        model = candidate.model
-        return UpstreamCall(
-            provider=model.provider,
-            model=model.name,
-            messages=messages,
-            max_tokens=candidate.max_tokens_sent,
-            temperature=plan.request.temperature,
-            api_base=model.api_base,
-            api_key=self._api_key_of(model),
-            timeout=timeout,
-            logprobs=plan.cascade and self._cascade.min_mean_logprob is not None,
-        )
-
-
-class _Run:
-    """The state of one `serve`."""
-
-    def __init__(self, plan: Plan, journal: Journal, admit: Admit, seconds: float) -> None:
-        self.plan = plan
-        self.journal = journal
-        self.admit = admit
-        self.failures: list[tuple[Candidate, UpstreamError]] = []
-        self._seconds = seconds
-        self._deadline = journal.started + seconds
-
-    def time_left(self) -> float:
-        """Seconds until the deadline.
-
-        Raises:
-            DeadlineExceeded: it has passed.
-        """
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            last = f" The last failure: {self.failures[-1][1]}" if self.failures else ""
-            raise DeadlineExceeded(
-                f"No model answered within {self._seconds:g} s (reliability.deadline).{last}"
-            )
-        return left
-
-    def keep_cap(self, candidate: Candidate, messages: tuple[Message, ...]) -> None:
-        """The plan keeps `max_cost_usd` for each attempt; this keeps it for all of them together.
-
-        Raises:
-            UpstreamError: one more attempt could pass it, after what the others have cost. A cheaper
-                candidate may still do.
-        """
-        cap, price = self.plan.request.max_cost_usd, candidate.model.price
-        if cap is None or price is None or not self.journal.cost:
-            return
-        usage = Usage(input_tokens=estimate_prompt_tokens(messages), output_tokens=candidate.max_tokens)
-        spent, worst = self.journal.cost, pricing.cost(usage, price)
-        if spent + worst > pricing.nano_usd(cap):
-            raise UpstreamError(
-                f"max_cost_usd has no room for a further attempt: ${pricing.usd(spent):.6f} of ${cap:.6f} is"
-                f" spent, and it may cost up to ${pricing.usd(worst):.6f}. Raise it, or lower max_tokens"
-            )
-
-    def stronger_than(self, candidate: Candidate) -> Candidate | None:
-        """In a cascade, the first candidate of a higher tier."""
-        rank = candidate.tier.rank
-        higher = (other for other in self.plan.candidates if other.tier.rank > rank)
-        return next(higher, None) if self.plan.cascade else None
-
-    def next_after(self, candidate: Candidate) -> Candidate | None:
-        """The next candidate; after a context overflow the next with a larger window."""
-        rest = self.plan.candidates[self.plan.candidates.index(candidate) + 1 :]
-        overflown = [
-            failed.model.context_window or 0
-            for failed, error in self.failures
-            if isinstance(error, ContextWindowExceeded)
-        ]
-        smallest = max(overflown, default=-1)
-        return next(
-            (other for other in rest if (other.model.context_window or smallest + 1) > smallest), None
-        )
-
-
-def _all_failed(failures: list[tuple[Candidate, UpstreamError]]) -> str:
-    """One sentence for each model that was tried, with how it failed last."""
-    last = {candidate.model.id: error for candidate, error in failures}
-    told = "; ".join(f"{model}: {error}" for model, error in last.items())
-    waits = [error.retry_after for error in last.values() if error.retry_after is not None]
-    hint = f" Try again in {min(waits):g} s." if waits else ""
-    return f"Every model that could serve this call failed. {told}.{hint}".replace("..", ".")

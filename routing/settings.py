@@ -4,9 +4,18 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
-from tierwise.routing.request import Tier
+from tierwise.routing.keys import holds_a_model_key, holds_a_secret, url_holds_a_key
+from tierwise.routing.request import Strategy, Tier
 from tierwise.storage.budgets import AtLimit, BudgetPeriod, BudgetScope
 
 
@@ -35,8 +44,37 @@ def _variable_name(value: str) -> str:
     return value
 
 
-VariableName = Annotated[str, AfterValidator(_variable_name)]
-"""The name of an environment variable."""
+def _key_variable(value: str, info: ValidationInfo) -> str:
+    if not _is_trusted(value, info) and not holds_a_model_key(value):
+        raise ValueError(
+            "a settings file may name only variables whose names say that they hold a model provider's key,"
+            " such as GATEWAY_API_KEY, so that it cannot send other secrets away; rename the variable, or"
+            " name it in the environment, in TIERWISE_LITELLM__PROVIDERS__<NAME>__API_KEY_ENV"
+        )
+    return value
+
+
+def _secret_variable(value: str, info: ValidationInfo) -> str:
+    if not _is_trusted(value, info) and not holds_a_secret(value):
+        raise ValueError(
+            "a settings file may name only variables whose names say that they hold a secret, such as"
+            " HOOK_SECRET or SERVER_TOKEN; rename the variable, or name it in the environment"
+        )
+    return value
+
+
+def _is_trusted(variable: str, info: ValidationInfo) -> bool:
+    return info.context is None or variable in info.context[NAMED_OUTSIDE_THE_FILE]
+
+
+NAMED_OUTSIDE_THE_FILE = "named_outside_the_file"
+"""The entry of the validation context with the variables that the environment or the command line name for
+secrets: whoever controls these has no need to steal them. Without a context all are trusted."""
+
+KeyVariable = Annotated[str, AfterValidator(_variable_name), AfterValidator(_key_variable)]
+"""The name of an environment variable with the key of a model provider."""
+SecretVariable = Annotated[str, AfterValidator(_variable_name), AfterValidator(_secret_variable)]
+"""The name of one with a secret that is never sent anywhere."""
 
 
 def _http(url: str) -> str:
@@ -51,20 +89,28 @@ HttpUrl = Annotated[str, AfterValidator(_http)]
 
 def _without_credentials(url: str) -> str:
     parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise ValueError("it must hold no user name or password; name the key's variable in api_key_env")
+    if "@" in parts.netloc:
+        raise ValueError("it must hold no user name or password; a provider's api_key_env names its key")
+    if url_holds_a_key(url):
+        raise ValueError("it must hold no key; put it into a variable, and that one's name into api_key_env")
     return url
+
+
+OpenUrl = Annotated[HttpUrl, AfterValidator(_without_credentials)]
+"""A URL that may be shown."""
 
 
 class ProviderSettings(Section):
     """How one provider is reached."""
 
-    api_key_env: VariableName | None = None
+    api_key_env: KeyVariable | None = None
     """The environment variable that holds the key; by default the provider's usual one."""
-    api_base: Annotated[HttpUrl, AfterValidator(_without_credentials)] | None = None
+    api_base: OpenUrl | None = None
     """The provider's own endpoint, a LiteLLM proxy or any OpenAI-compatible server."""
     models: dict[str, str] = Field(default_factory=dict[str, str])
     """Short aliases for model names."""
+    max_concurrent: int | None = Field(default=None, ge=1, le=100_000)
+    """Requests that may be under way to it at once; None leaves it to reliability.max_concurrent_calls."""
 
 
 class LiteLLMSettings(Section):
@@ -102,12 +148,26 @@ def _regular_expression(pattern: str) -> str:
     return pattern
 
 
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
 class TierRule(Section):
     """Which models serve a tier, and which complexity scores belong to it."""
 
     model: Names = Field(min_length=1)
+    weights: tuple[Weight, ...] = ()
+    """The share of each model, in their order, where `strategy` is `random`; by default all have the
+    same. One of 0 comes after all others."""
     min_complexity: float | None = Field(default=None, ge=0, le=1)
     max_complexity: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _weighs_each_model(self) -> "TierRule":
+        if self.weights and len(self.weights) != len(self.model):
+            raise ValueError(
+                f"`weights` has {len(self.weights)} numbers for {len(self.model)} models; give one for each"
+            )
+        return self
 
 
 class TierRules(Section):
@@ -188,11 +248,6 @@ class CascadeSettings(Section):
     """A model that is asked whether the answer will do."""
 
 
-Strategy = Literal["priority", "cascade"]
-"""`priority`: the models of the tier in the order in which they are written. `cascade`: the cheapest
-tier answers first, and the next one where that answer is not good enough."""
-
-
 class RoutingSettings(Section):
     enabled: bool = True
     rules: TierRules = TierRules()
@@ -204,18 +259,50 @@ class RoutingSettings(Section):
     overrides: tuple[Override, ...] = ()
     """The first that matches decides."""
     cascade: CascadeSettings = CascadeSettings()
+    prompt_caching: bool = True
+    """Use the providers' prompt caches: a conversation stays with the model that holds it in its cache
+    where that is cheaper, and long prefixes are marked for Claude, which keeps only what is marked."""
     allow_downgrade: bool = False
     """May a cheaper tier serve when neither the chosen one nor a higher one can?"""
 
 
-class ModelPrice(Section):
+Dollars = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+"""No more than a dollar a token: the ledger could not hold the sums of absurd prices."""
+ServiceTier = Literal["batch", "flex", "balanced", "priority", "ultrafast"]
+"""What providers say that they charged by, where it is not their standard price."""
+
+
+class PartPrices(Section):
+    """USD per million tokens of what is charged apart; else it costs what other input or output does."""
+
+    cache_read: Dollars | None = None
+    cache_write: Dollars | None = None
+    cache_write_1h: Dollars | None = None
+    """Kept for an hour; by default what `cache_write` costs."""
+    audio_input: Dollars | None = None
+    image_input: Dollars | None = None
+    reasoning: Dollars | None = None
+    audio_output: Dollars | None = None
+    image_output: Dollars | None = None
+
+
+class StepPrice(PartPrices):
+    """What some calls cost, in USD per million tokens; what is left out costs what it does in all others."""
+
+    input: Dollars | None = None
+    output: Dollars | None = None
+
+
+class ModelPrice(PartPrices):
     """USD per million tokens."""
 
-    input: float = Field(ge=0, allow_inf_nan=False)
-    output: float = Field(ge=0, allow_inf_nan=False)
-    cache_read: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    cache_write: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    reasoning: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    input: Dollars
+    output: Dollars
+    request: Dollars = 0
+    """USD for the request itself."""
+    above: dict[Annotated[int, Field(ge=1)], StepPrice] = Field(default_factory=dict[int, StepPrice])
+    """By prompt tokens: what a call with more of them costs, all of its tokens."""
+    service_tiers: dict[ServiceTier, StepPrice] = Field(default_factory=dict[ServiceTier, StepPrice])
 
 
 class DefaultSettings(Section):
@@ -226,9 +313,73 @@ class DefaultSettings(Section):
     temperature: float | None = Field(default=None, ge=0, le=2)
 
 
+class BreakerSettings(Section):
+    """When a deployment (provider, model and endpoint) is left alone for a while."""
+
+    enabled: bool = True
+    failures: int = Field(default=5, ge=1, le=1_000_000)
+    """In a row, of those that are the provider's fault: no connection, no answer in time, 5xx, an answer
+    that is none."""
+    cooldown: float = Field(default=60.0, gt=0, le=86_400)
+    """Seconds until one call may try again."""
+
+
+class HealthSettings(Section):
+    """Looking after endpoints while nobody calls them."""
+
+    checks: Literal["off", "free", "all"] = "free"
+    """The endpoints with an `api_base` to ask for their list of models: none, those of models that cost
+    nothing, or all."""
+    interval: float = Field(default=30.0, ge=1, le=86_400)
+    """Seconds between two checks."""
+
+
+class RateLimitSettings(Section):
+    """What may be sent to one model, or to all models of one provider together.
+
+    A minute's worth may go at once, the rest evenly, as providers meter it themselves.
+    """
+
+    requests_per_minute: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    tokens_per_minute: int | None = Field(default=None, ge=1, le=1_000_000_000_000)
+    """Input and output tokens together; estimated when a request is sent, and then corrected."""
+
+
+class HedgingSettings(Section):
+    """A second request where the first is slow: the first of the two to answer serves, both are paid for."""
+
+    enabled: bool = False
+    delay: float = Field(default=10.0, ge=0, le=3600)
+    """Seconds after which the second is sent, as long as too few answers of the first's model are known
+    to tell how long 95% of them take."""
+    min_samples: int = Field(default=20, ge=5, le=200)
+    """Answers that tell it."""
+
+
 class ReliabilitySettings(Section):
     deadline: float = Field(default=600.0, gt=0, le=86_400)
-    """Seconds that a whole call may take, with all its retries and fallbacks."""
+    """Seconds that a whole call may take: in queues, with all its retries and fallbacks."""
+    breaker: BreakerSettings = BreakerSettings()
+    health: HealthSettings = HealthSettings()
+    connect_timeout: float = Field(default=10.0, gt=0, le=3600)
+    """Seconds within which a connection to a provider must be there."""
+    first_token_timeout: float | None = Field(default=None, gt=0, le=86_400)
+    """Seconds within which a streamed answer must begin; None leaves it to litellm.timeout, because models
+    that think in silence may take minutes."""
+    between_tokens_timeout: float = Field(default=60.0, gt=0, le=86_400)
+    """Seconds that a streamed answer may pause once it has begun."""
+    broken_stream: Literal["restart", "continue"] = "restart"
+    """What the next model does when a stream breaks off after text had come: answer afresh, or go on from
+    that text, which is then joined with what it writes."""
+    max_concurrent_calls: int = Field(default=100, ge=1, le=100_000)
+    """Requests to providers that may be under way at once in this process."""
+    max_queued_calls: int = Field(default=1000, ge=0, le=1_000_000)
+    """Calls that may wait for their turn beyond these; a further one is refused at once."""
+    patience: float = Field(default=1.0, ge=0, le=3600)
+    """Seconds for which a call waits for a model's turn while another that may serve it is free."""
+    rate_limits: dict[str, RateLimitSettings] = Field(default_factory=dict[str, RateLimitSettings])
+    """By `provider/model`, or by a provider's name for all its models together."""
+    hedging: HedgingSettings = HedgingSettings()
 
 
 class LearningSettings(Section):
@@ -241,10 +392,23 @@ class LearningSettings(Section):
     """Share of the uncertain calls that are tried a tier lower, so that there is something to learn from."""
 
 
+class ConversationSettings(Section):
+    """What is kept of conversations that callers go on with by `conversation_id`."""
+
+    storage: Literal["memory", "database"] = "memory"
+    """`memory` forgets them when the server stops; `database` writes prompts and answers to disk."""
+    max_tokens: int = Field(default=32_000, ge=100, le=10_000_000)
+    """About how much of a conversation is sent again with its next turn."""
+    overflow: Literal["drop", "summarise"] = "drop"
+    """What becomes of the oldest turns beyond that; a summary is a call of its own, to the simple tier."""
+    ttl_seconds: int = Field(default=604_800, gt=0, le=315_360_000)
+    """Seconds after its last turn that a conversation is forgotten."""
+
+
 class LocalSettings(Section):
     """What serves when no provider has a key."""
 
-    servers: tuple[str, ...] = (
+    servers: tuple[OpenUrl, ...] = (
         "http://127.0.0.1:11434/v1",  # Ollama
         "http://127.0.0.1:1234/v1",  # LM Studio
         "http://127.0.0.1:8080/v1",  # llama.cpp

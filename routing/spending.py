@@ -3,14 +3,16 @@
 What is reserved for a call is what its attempts have cost so far and the most that the next one can
 cost, renewed before each attempt. So retries and fallbacks need no room before they are due, and the
 limit holds all the same. The most that an attempt can cost is `max_tokens` of output, and for the
-prompt a token for each byte, at the dearest rate that could apply; a provider that writes more than
-`max_tokens` breaks that bound.
+prompt a token for each byte, at the dearest rate that could apply. A provider that writes more than
+`max_tokens`, or charges by another price than is known, breaks that bound: what it really charged is
+spent all the same, and the thresholds that this crosses are told.
 """
 
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 
@@ -19,8 +21,8 @@ from tierwise.routing.errors import BudgetExceeded, InvalidRequest
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.pricing import most_cost, nano_usd, usd
-from tierwise.routing.request import ChatRequest, Message
-from tierwise.routing.router import Served
+from tierwise.routing.request import ChatRequest, Payload
+from tierwise.routing.run import Served
 from tierwise.routing.settings import BudgetSettings
 from tierwise.routing.tokens import most_prompt_tokens
 from tierwise.storage.budgets import (
@@ -212,19 +214,30 @@ class Tab:
     unreserved: list[Charge] = field(default_factory=list[Charge])
     """What to charge though it could not be reserved: of budgets that only warn."""
 
-    async def admit(self, candidate: Candidate, messages: tuple[Message, ...]) -> None:
-        """Reserve the most that an attempt can cost, beside what the earlier ones did.
+    @asynccontextmanager
+    async def admit(self, candidate: Candidate, payload: Payload) -> AsyncGenerator[None]:
+        """Around an attempt: reserve the most that it can cost, beside what the earlier ones did and what
+        those under way can.
 
         Raises:
             BudgetExceeded: a budget refuses.
             StorageError: it cannot be said whether a budget would refuse.
         """
         if not self.budgets:
+            yield
             return
         # Only budgets that warn get to see a model without a price.
-        amount = self.journal.cost + (most(candidate, messages) or 0)
+        worst = most(candidate, payload) or 0
+        self.journal.held += worst
         try:
-            await self.spending.reserve(self.id, self.budgets, amount)
+            await self._reserve()
+            yield
+        finally:
+            self.journal.held -= worst
+
+    async def _reserve(self) -> None:
+        try:
+            await self.spending.reserve(self.id, self.budgets, self.journal.cost + self.journal.held)
         except StorageError as error:
             if any(budget.at_limit is not AtLimit.WARN for budget in self.budgets):
                 raise
@@ -283,10 +296,10 @@ def _applies(budget: Budget, request: ChatRequest) -> bool:
     return budget.scope is BudgetScope.OVERALL or getattr(request, budget.scope) == budget.scope_value
 
 
-def most(candidate: Candidate, messages: tuple[Message, ...]) -> int | None:
+def most(candidate: Candidate, payload: Payload) -> int | None:
     """The most that one attempt can cost, in nano-USD; None if the price is unknown."""
     price = candidate.model.price
-    return most_cost(most_prompt_tokens(messages), candidate.max_tokens, price) if price else None
+    return most_cost(most_prompt_tokens(payload), candidate.max_tokens, price) if price else None
 
 
 def _now() -> int:

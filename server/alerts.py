@@ -4,17 +4,20 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from subprocess import DEVNULL, PIPE
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from tierwise.routing.keys import holds_a_model_key
 from tierwise.routing.pricing import usd
 from tierwise.routing.spending import Alert
 from tierwise.server.errors import ConfigurationError
-from tierwise.server.settings import AlertSettings
+from tierwise.server.settings import TOKEN_VARIABLE, AlertSettings, Settings, named_variables
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ _Deliver = Callable[[bytes], Awaitable[None]]
 
 @asynccontextmanager
 async def open_alerts(
-    settings: AlertSettings, environ: Mapping[str, str]
+    settings: Settings, environ: Mapping[str, str]
 ) -> AsyncGenerator[Callable[[Alert], None]]:
     """What takes an alert and has it delivered, at once and without a wait.
 
@@ -43,10 +46,11 @@ async def open_alerts(
         ConfigurationError: the variable with the webhook's secret is not set.
     """
     ways: list[_Deliver] = []
-    if settings.webhook is not None:
-        ways.append(_webhook(settings.webhook, _secret(settings, environ)))
-    if settings.command:
-        ways.append(_command(settings.command))
+    alerts = settings.alerts
+    if alerts.webhook is not None:
+        ways.append(_webhook(alerts.webhook, _secret(alerts, environ)))
+    if alerts.command:
+        ways.append(_command(alerts.command, settings))
     queues = [anyio.create_memory_object_stream[bytes](_WAITING) for _ in ways]
 
     def send(alert: Alert) -> None:
@@ -97,18 +101,32 @@ def _webhook(url: str, secret: str | None) -> _Deliver:
     return post
 
 
-def _command(command: Sequence[str]) -> _Deliver:
+def _command(command: Sequence[str], settings: Settings) -> _Deliver:
     async def run(body: bytes) -> None:
         try:
             with anyio.fail_after(_PATIENCE):
-                ended = await anyio.run_process(command, input=body, check=False)
+                code = await _run(command, body, settings)
         except (OSError, TimeoutError) as error:
             _log.error("The command for alerts, %s, failed: %s", command[0], error or "it took too long")
             return
-        if ended.returncode:
-            _log.error("The command for alerts, %s, failed with exit code %d", command[0], ended.returncode)
+        if code:
+            _log.error("The command for alerts, %s, failed with exit code %d", command[0], code)
 
     return run
+
+
+async def _run(command: Sequence[str], body: bytes, settings: Settings) -> int:
+    """Run the command with `body` on its stdin, and without our keys; says its exit code."""
+    ours = {TOKEN_VARIABLE, *named_variables(settings)}
+    environ = {
+        name: value for name, value in os.environ.items() if name not in ours and not holds_a_model_key(name)
+    }
+    async with await anyio.open_process(command, stdin=PIPE, stdout=DEVNULL, stderr=None, env=environ) as it:
+        assert it.stdin  # noqa: S101  because of PIPE
+        with suppress(anyio.BrokenResourceError):  # it ended without reading
+            await it.stdin.send(body)
+        await it.stdin.aclose()
+        return await it.wait()
 
 
 def _secret(settings: AlertSettings, environ: Mapping[str, str]) -> str | None:

@@ -34,8 +34,9 @@ class Invocation:
         import os
 
         from tierwise.server.configuration import load_env_file, load_settings
-        from tierwise.server.runtime import log_to_stderr
+        from tierwise.server.logs import log_to_stderr, redactor
 
+        log_to_stderr("WARNING", redactor(os.environ))
         environ = load_env_file(self.env_file, os.environ) if self.env_file else dict(os.environ)
         os.environ.update(environ)  # some providers need more than a key, which litellm reads there
         overrides: dict[str, Any] = {
@@ -44,8 +45,16 @@ class Invocation:
         if self.data_dir:
             overrides["data_dir"] = str(self.data_dir)
         settings = load_settings(config=self.config, environ=environ, overrides=overrides)
-        log_to_stderr(settings.server.log_level)
+        log_to_stderr(settings.server.log_level, redactor(environ, settings))
         return settings, environ
+
+    def settings_file(self) -> Path | None:
+        """The file that the settings are read from; None if there is none."""
+        import os
+
+        from tierwise.server.configuration import settings_file
+
+        return settings_file(self.config, os.environ)
 
 
 class _Group(click.Group):
@@ -59,10 +68,14 @@ class _Group(click.Group):
 
 
 def _fail(error: TierwiseError) -> NoReturn:
+    import os
+
     from tierwise.routing.errors import InvalidRequest
     from tierwise.server.errors import ConfigurationError
+    from tierwise.server.logs import redactor
+    from tierwise.server.plain import visible
 
-    click.echo(f"Error: {error}", err=True)
+    click.echo(visible(redactor(os.environ)(f"Error: {error}")), err=True)
     sys.exit(2 if isinstance(error, ConfigurationError | InvalidRequest) else 1)
 
 
@@ -176,6 +189,16 @@ def models(invocation: Invocation, as_json: bool) -> None:
     from tierwise.server.commands.models import run_models
 
     run_models(*invocation.load(), as_json=as_json)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def doctor(invocation: Invocation, as_json: bool) -> None:
+    """Look for what is wrong with this installation; exits with 1 if calls cannot be served."""
+    from tierwise.server.commands.doctor import run_doctor
+
+    sys.exit(run_doctor(invocation.load, invocation.settings_file, as_json=as_json))
 
 
 @main.command()

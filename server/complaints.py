@@ -9,6 +9,7 @@ from typing import Any, cast, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tierwise.routing.keys import Redactor
 from tierwise.server.settings import VARIABLE_PREFIX, Settings
 
 Location = tuple[str | int, ...]
@@ -84,8 +85,7 @@ def _toml_path(text: str) -> Location:
     return tuple(part.strip("\"'") for part in re.findall(r"""[\w-]+|"[^"]*"|'[^']*'""", text))
 
 
-# A key that was pasted where a name belongs must not reach a log.
-_SECRET = re.compile(r"(?i)(?<![a-z0-9])((sk|pk|rk|xai|gsk|hf|pplx|nvapi|csk|ghp)[-_]|AIza)[\w-]{8,}")
+_without_keys = Redactor()  # that were pasted where a name belongs
 
 _KINDS = {
     "bool": "must be true or false",
@@ -192,5 +192,5 @@ def _dotted(path: Location) -> str:
 
 def _shown(name: str | int) -> str:
     """The name as it may stand in a message: on one line, of bounded length, no secret."""
-    text = _SECRET.sub("(hidden)", str(name)[:80])
-    return text if re.fullmatch(r"[\w./:@+<>()-]+", text) else repr(text)
+    text = _without_keys(str(name)[:200])[:80]
+    return text if re.fullmatch(r"[][\w./:@+<>()-]+", text) else repr(text)

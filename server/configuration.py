@@ -3,15 +3,16 @@
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
 
+from tierwise.routing.settings import NAMED_OUTSIDE_THE_FILE
 from tierwise.server.complaints import Layer, Location, complain, json_lines, toml_lines
 from tierwise.server.errors import ConfigurationError
-from tierwise.server.settings import VARIABLE_PREFIX, Settings
+from tierwise.server.settings import TOKEN_VARIABLE, VARIABLE_PREFIX, Settings
 
 CONFIG_VARIABLE = "TIERWISE_CONFIG"
 MAX_FILE_BYTES = 1_000_000
@@ -39,9 +40,22 @@ def load_settings(
     for layer in layers:
         merged = _merge(merged, layer.tree)
     try:
-        return Settings.model_validate(merged)
+        return Settings.model_validate(merged, context={NAMED_OUTSIDE_THE_FILE: _named(layers[1:])})
     except ValidationError as error:
         raise ConfigurationError(complain(error, layers)) from None
+
+
+def _named(layers: Iterable[Layer]) -> frozenset[str]:
+    """The environment variables that the layers name for secrets."""
+    return frozenset(name for layer in layers for name in _variables_named_in(layer.tree))
+
+
+def _variables_named_in(tree: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _variables_named_in(cast("Mapping[str, Any]", value))
+        elif key.endswith("_env") and isinstance(value, str):
+            yield value
 
 
 def load_env_file(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
@@ -63,9 +77,14 @@ def load_env_file(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
     return found | dict(environ)
 
 
-def _file_layer(config: Path | None, environ: Mapping[str, str]) -> Layer:
+def settings_file(config: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that `load_settings` reads; None if there is none to read."""
     named = next((v for name, v in environ.items() if name.upper() == CONFIG_VARIABLE and v), None)
-    path = config or (named and _expanded(named)) or _default_file()
+    return config or (_expanded(named) if named else None) or _default_file()
+
+
+def _file_layer(config: Path | None, environ: Mapping[str, str]) -> Layer:
+    path = settings_file(config, environ)
     if path is None:
         return Layer("the settings", {})
     text = _read(path)
@@ -177,6 +196,7 @@ def _is_setting(name: str, value: str) -> bool:
     return (
         upper.startswith(VARIABLE_PREFIX)
         and upper != CONFIG_VARIABLE
+        and name != TOKEN_VARIABLE  # in another case it would be passed over, and a door stand open
         and not _SERVICE_LINK.match(f"{name}={value}")
     )
 

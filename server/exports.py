@@ -13,9 +13,10 @@ import anyio.to_thread
 
 from tierwise.routing.pricing import usd
 from tierwise.server.errors import UnusableFile
+from tierwise.server.plain import visible, visible_json
 from tierwise.server.usage import UsageQuery, usage_groups
 from tierwise.storage.ports import Ledger
-from tierwise.storage.records import CallRecord
+from tierwise.storage.records import TOKEN_COUNTS, CallRecord
 
 Format = Literal["csv", "json", "jsonl", "parquet"]
 Row = dict[str, Any]
@@ -38,24 +39,23 @@ CALL_COLUMNS: Mapping[str, type] = {
     "model": str,
     "cached": bool,
     "attempts": int,
-    "input_tokens": int,
-    "output_tokens": int,
-    "cache_read_tokens": int,
-    "cache_write_tokens": int,
-    "reasoning_tokens": int,
+    **dict.fromkeys(TOKEN_COUNTS, int),
     "estimated": bool,
     "cost_usd": float,
+    "cost_reported": bool,
     "saved_usd": float,
     "latency_ms": float,
     "finish_reason": str,
     "metadata": str,
 }
-"""The columns of an exported call. Tokens and cost are those of all its attempts; null is unknown."""
+"""The columns of an exported call. Tokens and cost are those of all its attempts; null is unknown;
+`estimated` and `cost_reported` hold for some attempt of it."""
 GROUP_COLUMNS: Mapping[str, type] = {
     "key": str,
     "calls": int,
     "cached_calls": int,
     "failed_calls": int,
+    "cancelled_calls": int,
     "unpriced_calls": int,
     "input_tokens": int,
     "output_tokens": int,
@@ -67,8 +67,9 @@ GROUP_COLUMNS: Mapping[str, type] = {
 
 
 async def call_rows(ledger: Ledger, query: UsageQuery) -> AsyncIterator[list[Row]]:
-    """The calls of the period, oldest first, in batches."""
-    async for calls in ledger.export_calls(start=query.period.start, end=query.period.end):
+    """The calls of the period that the filters let through, oldest first, in batches."""
+    period = query.period
+    async for calls in ledger.export_calls(start=period.start, end=period.end, filters=query.filters):
         yield [_call_row(call) for call in calls]
 
 
@@ -78,9 +79,7 @@ async def group_rows(ledger: Ledger, query: UsageQuery) -> AsyncIterator[list[Ro
 
 
 def _call_row(call: CallRecord) -> Row:
-    def total(name: str) -> int:
-        return sum(getattr(attempt, name) for attempt in call.attempts)
-
+    tokens = {name: sum(getattr(attempt, name) for attempt in call.attempts) for name in TOKEN_COUNTS}
     return {
         "call_id": call.call_id,
         "started_at": datetime.fromtimestamp(call.started_at / 1000, UTC).isoformat(timespec="milliseconds"),
@@ -96,13 +95,10 @@ def _call_row(call: CallRecord) -> Row:
         "model": call.model,
         "cached": call.cached,
         "attempts": len(call.attempts),
-        "input_tokens": call.input_tokens,
-        "output_tokens": call.output_tokens,
-        "cache_read_tokens": total("cache_read_tokens"),
-        "cache_write_tokens": total("cache_write_tokens"),
-        "reasoning_tokens": total("reasoning_tokens"),
+        **tokens,
         "estimated": any(attempt.estimated for attempt in call.attempts),
         "cost_usd": None if call.cost_nano_usd is None else usd(call.cost_nano_usd),
+        "cost_reported": any(attempt.cost_reported for attempt in call.attempts),
         "saved_usd": None if call.saved_nano_usd is None else usd(call.saved_nano_usd),
         "latency_ms": call.latency_ms,
         "finish_reason": call.finish_reason,
@@ -141,8 +137,8 @@ class _CSV(Writer):
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
-        return f"'{value}"
+    if isinstance(value, str):
+        return ("'" if value.lstrip(" ").startswith(_FORMULA) else "") + visible(value)
     return f"{value:.9f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
 
 
@@ -174,7 +170,7 @@ class _JSON(Writer):
 
 
 def _json(row: Row) -> str:
-    return json.dumps(row, ensure_ascii=False)
+    return visible_json(json.dumps(row, ensure_ascii=False))
 
 
 class _Parquet(Writer):

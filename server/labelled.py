@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from tierwise.routing.request import Message, Tier
 from tierwise.server.errors import UnusableFile
 from tierwise.server.judging import Judge
-from tierwise.server.tools.chat import Turn, messages
+from tierwise.server.tools.conversation import Turn, messages
 from tierwise.storage.outcomes import OutcomeSource, StoredOutcome, Verdict
 
 _WELL = 0.5

@@ -14,9 +14,10 @@ from mcp.shared.exceptions import MCPError
 
 from tierwise.routing.engine import Engine
 from tierwise.server import resources
+from tierwise.server.logs import redactor
 from tierwise.server.retention import prune_daily
 from tierwise.server.settings import Settings
-from tierwise.server.subscriptions import UsageSubscriptions
+from tierwise.server.subscriptions import Subscriptions
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY
 from tierwise.server.tools.base import Tool, ToolContext
 from tierwise.server.tools.budgets import BUDGET_STATUS, SET_BUDGET
@@ -42,13 +43,15 @@ _INSTRUCTIONS = (
     " to see where a prompt would go and at what cost, usage_summary and today_usage for what was spent."
 )
 
+_UNEXPECTED = "tierwise itself failed on this; its log on stderr says how. Please report it."
+
 RequestContext = ServerRequestContext[Any, Any]
 
 
 @asynccontextmanager
 async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Server[Any]]:
     """An MCP server on `engine`; any number of connections may share it."""
-    subscriptions = UsageSubscriptions()
+    subscriptions = Subscriptions()
     engine.listeners.append(subscriptions.on_recorded)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(subscriptions.notify_forever)
@@ -69,8 +72,8 @@ async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Serv
         tasks.cancel_scope.cancel()
 
 
-def broken_server(error: TierwiseError) -> Server[Any]:
-    """A server whose every tool call answers with `error`, which kept the real one from starting."""
+def broken_server(reason: str) -> Server[Any]:
+    """A server whose every tool call answers with the `reason` that kept the real one from starting."""
 
     async def list_tools(
         ctx: RequestContext, params: types.PaginatedRequestParams | None
@@ -78,7 +81,7 @@ def broken_server(error: TierwiseError) -> Server[Any]:
         return types.ListToolsResult(tools=[tool.declaration for tool in TOOLS.values()])
 
     async def call_tool(ctx: RequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
-        return _failure(f"tierwise could not start. {error}")
+        return _failure(f"tierwise could not start. {reason}")
 
     return Server(**_identity(), on_list_tools=list_tools, on_call_tool=call_tool)
 
@@ -105,6 +108,7 @@ class _Handlers:
         self._settings = settings
         self._load_ahead = load_ahead
         self._loading = False
+        self._redact = redactor(engine.environ, settings)
         self._tools = FULL_TOOLS if settings.server.toolset == "full" else TOOLS
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
@@ -133,7 +137,10 @@ class _Handlers:
         try:
             return await tool.call(self._context(ctx), params.arguments or {})
         except TierwiseError as error:
-            return _failure(str(error))
+            return _failure(self._redact(str(error)))
+        except Exception:  # noqa: BLE001  the SDK would send the text of whatever it is, and of what it holds
+            _log.exception("The tool %s failed in an unexpected way", tool.name)
+            return _failure(_UNEXPECTED)
 
     async def list_resources(
         self, ctx: RequestContext, params: types.PaginatedRequestParams | None
@@ -151,7 +158,12 @@ class _Handlers:
         try:
             return types.ReadResourceResult(contents=[await resources.read(self._context(ctx), params.uri)])
         except TierwiseError as error:
-            raise MCPError(types.INTERNAL_ERROR, str(error)) from None
+            raise MCPError(types.INTERNAL_ERROR, self._redact(str(error))) from None
+        except MCPError:
+            raise
+        except Exception:  # noqa: BLE001  as above
+            _log.exception("A resource could not be read, in an unexpected way")
+            raise MCPError(types.INTERNAL_ERROR, _UNEXPECTED) from None
 
     def _context(self, ctx: RequestContext) -> ToolContext:
         return ToolContext(self._engine, self._settings, _progress_reporter(ctx))

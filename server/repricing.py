@@ -1,4 +1,8 @@
-"""What recorded calls cost at the prices of today."""
+"""What recorded calls cost at the prices of today.
+
+What a call saved stays as it was: a recorded call does not say which model it was compared with, nor,
+if it came from the cache, how many tokens the answer has.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,7 +10,6 @@ from dataclasses import dataclass, field
 from tierwise.routing import pricing
 from tierwise.routing.catalog import Catalog, Model
 from tierwise.routing.errors import UnknownModel
-from tierwise.routing.providers.base import Usage
 from tierwise.server.usage_file import IMPORTED
 from tierwise.storage.ports import Ledger
 from tierwise.storage.records import AttemptRecord, CallRecord
@@ -18,6 +21,8 @@ class Change:
 
     attempts: int = 0
     """Those that now cost something else."""
+    reported: int = 0
+    """Those whose cost their provider reported: they keep it."""
     unknown: int = 0
     """Those with tokens whose price is unknown today: they keep their cost."""
     old: int = 0
@@ -55,10 +60,13 @@ class Repricing:
             model = self._model(attempt)
             name = model.id if model else attempt.model
             change = self.changes.setdefault(name, Change())
+            if attempt.cost_reported:
+                change.reported += 1
+                continue
             if model is None or model.price is None:
                 change.unknown += 1
                 continue
-            cost = pricing.cost(_usage(attempt), model.price)
+            cost = pricing.cost(attempt, model.price, attempt.ended_at)
             if cost != attempt.cost_nano_usd:
                 change.attempts += 1
                 change.old += attempt.cost_nano_usd or 0
@@ -75,13 +83,3 @@ class Repricing:
             if found.provider == attempt.provider:
                 return found
         return None
-
-
-def _usage(attempt: AttemptRecord) -> Usage:
-    return Usage(
-        input_tokens=attempt.input_tokens,
-        output_tokens=attempt.output_tokens,
-        cache_read_tokens=attempt.cache_read_tokens,
-        cache_write_tokens=attempt.cache_write_tokens,
-        reasoning_tokens=attempt.reasoning_tokens,
-    )

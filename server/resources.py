@@ -1,4 +1,4 @@
-"""The MCP resources: usage, models and routing rules, for whoever reads instead of calling."""
+"""The MCP resources: usage, models, their health and routing rules, for whoever reads instead of calling."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from tierwise.routing.errors import InvalidRequest
 from tierwise.server import budgets, usage
 from tierwise.server.clock import MAX_DAYS, Period, last_days
 from tierwise.server.export_resource import MIME_TYPES, ExportedFile, exported, exports_folder
+from tierwise.server.health import providers_health
 from tierwise.server.savings import savings
 from tierwise.server.series import MOST_DAYS, time_series
 from tierwise.server.tools.analysis import RoutingRule, routing_rules
@@ -79,6 +80,10 @@ async def _models(context: ToolContext) -> Content:
     return _json(await model_list(context))
 
 
+async def _health(context: ToolContext) -> Content:
+    return _json(await providers_health(context.engine))
+
+
 async def _rules(context: ToolContext) -> Content:
     return Content(_RULES.dump_json(await routing_rules(context)).decode())
 
@@ -139,6 +144,12 @@ FIXED = {
         FixedResource("usage://today", "Usage today", "Calls, tokens and cost since local midnight", _today),
         FixedResource(
             "models://list", "Models", "Each usable model with tiers, price and capabilities", _models
+        ),
+        FixedResource(
+            "health://providers",
+            "Health of the providers",
+            "Each model's circuit breaker, success rate, latency, failovers and last error of late",
+            _health,
         ),
         FixedResource("routing://rules", "Routing rules", "Each tier with its models and scores", _rules),
     )

@@ -1,6 +1,6 @@
 """From settings to a running core."""
 
-import logging
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -12,6 +12,7 @@ from tierwise.routing.clock import zone
 from tierwise.routing.engine import Engine, EngineSettings, open_engine
 from tierwise.routing.spending import budget_of
 from tierwise.server.alerts import open_alerts
+from tierwise.server.logs import log_errors_of
 from tierwise.server.settings import Settings, database_path
 from tierwise.storage.ports import Store
 from tierwise.storage.sqlite.store import open_store
@@ -22,8 +23,13 @@ Ts = TypeVarTuple("Ts")
 
 def run(main: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
     """`anyio.run`, out of which an error comes bare, however many task groups have wrapped it."""
+
+    async def logged() -> T:
+        log_errors_of(asyncio.get_running_loop())
+        return await main(*arguments)
+
     try:
-        return anyio.run(main, *arguments)
+        return anyio.run(logged)
     except BaseExceptionGroup as group:
         error: BaseException = group
         while len(inner := getattr(error, "exceptions", ())) == 1:
@@ -42,7 +48,7 @@ async def open_runtime(settings: Settings, environ: Mapping[str, str]) -> AsyncG
     """
     async with (
         open_storage(settings) as store,
-        open_alerts(settings.alerts, environ) as send_alert,
+        open_alerts(settings, environ) as send_alert,
         open_engine(engine_settings(settings), store, environ) as engine,
     ):
         engine.alarms.append(send_alert)
@@ -74,6 +80,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
         reliability=settings.reliability,
         local=settings.local,
         learning=settings.learning,
+        conversations=settings.conversations,
         cache_ttl_ms=settings.caching.ttl_seconds * 1000 if settings.caching.enabled else None,
         semantic_threshold=semantic.threshold if semantic.enabled else None,
         tracking=settings.usage_tracking.enabled,
@@ -82,11 +89,3 @@ def engine_settings(settings: Settings) -> EngineSettings:
         time_zone=zone(settings.usage_tracking.time_zone),
         answer_within=settings.server.answer_within,
     )
-
-
-def log_to_stderr(level: str) -> None:
-    """Send every log record of the process to stderr, where it cannot disturb the protocol."""
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", force=True)
-    logging.captureWarnings(True)
-    for chatty in ("LiteLLM", "httpx", "httpcore", "aiohttp", "openai", "mcp"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # below it they write prompts and headers

@@ -6,10 +6,9 @@ from tierwise.routing import pricing
 from tierwise.routing.catalog import Model
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import Price, usd
-from tierwise.routing.providers.base import Usage
 from tierwise.server.usage import UsageQuery, saved_by_cache
 from tierwise.storage.ports import Ledger
-from tierwise.storage.records import Dimension
+from tierwise.storage.records import Dimension, Usage
 
 
 class Savings(BaseModel):

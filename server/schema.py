@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 Schema = dict[str, Any]
 
-_NOISE = frozenset({"title", "maxLength", "minLength", "maxItems", "maximum"})
+_NOISE = frozenset({"title", "maxLength", "minLength", "maxItems", "maximum", "ge", "le"})
 """What tells an agent nothing; limits are checked, and named when they are passed."""
 
 
@@ -23,15 +23,19 @@ def compact_schema(model: type[BaseModel], *, output: bool = False) -> Schema:
 
 
 def _outline(schema: Schema) -> Schema:
-    """A result's schema with the type of each field, but not what lists and objects inside it hold, nor
-    which fields are required: those lists are as long as the fields themselves."""
-    properties = {name: _shallow(value) for name, value in schema["properties"].items()}
+    """A result's schema with the type of each field that is always there, but not what lists and objects
+    inside it hold: it would be as long again."""
+    always = schema.get("required", ())
+    properties = {name: _shallow(value) for name, value in schema["properties"].items() if name in always}
     return {"type": "object", "properties": properties}
 
 
 def _shallow(field: Schema) -> Schema:
-    outer = {key: value for key, value in field.items() if key not in ("additionalProperties", "default")}
+    outer = {key: value for key, value in field.items() if key not in _INNER}
     return outer | ({"items": {"type": field["items"]["type"]}} if "items" in field else {})
+
+
+_INNER = frozenset({"additionalProperties", "default", "enum"})
 
 
 def _compact(node: Any, definitions: Schema) -> Any:
@@ -49,8 +53,12 @@ def _compact(node: Any, definitions: Schema) -> Any:
     return compacted
 
 
+_SILENT = frozenset({"default", "additionalProperties"})
+"""Their empty values are what one expects; an unknown argument is an error that names the known ones."""
+
+
 def _is_noise(key: str, value: Any) -> bool:
-    return key in _NOISE or (key == "default" and value in (None, {}, []))
+    return key in _NOISE or (key in _SILENT and value in (None, "", False, {}, []))
 
 
 def _resolved(schema: Schema, definitions: Schema) -> Schema:

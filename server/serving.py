@@ -1,6 +1,7 @@
 """Runs the server until its client leaves or a signal comes."""
 
 import logging
+import os
 import signal
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,8 +12,9 @@ import anyio.abc
 from mcp.server.lowlevel import Server
 
 from tierwise.routing.engine import Engine
+from tierwise.server.logs import log_to_stderr, redactor
 from tierwise.server.mcp_server import broken_server, open_server
-from tierwise.server.runtime import log_to_stderr, open_runtime, run
+from tierwise.server.runtime import open_runtime, run
 from tierwise.server.settings import Settings
 from tierwise.server.transports.stdio import Wire, serve_stdio
 from tierwise.storage.errors import TierwiseError
@@ -25,7 +27,7 @@ Loaded = tuple[Settings, Mapping[str, str]]
 def run_stdio(wire: Wire, load: Callable[[], Loaded]) -> None:
     """Serve the client on `wire`. Where the settings or the database are broken, the server comes up
     all the same and every call says what is wrong: a host shows that, and hides a dead server's log."""
-    log_to_stderr("WARNING")
+    log_to_stderr("WARNING", redactor(os.environ))
     run(_serve_stdio, wire, load)
 
 
@@ -33,7 +35,8 @@ def run_http(transport: str, settings: Settings, environ: Mapping[str, str]) -> 
     """Serve over HTTP until a signal comes.
 
     Raises:
-        TierwiseError: the database cannot be used, or the address cannot be listened on.
+        TierwiseError: the database cannot be used, the address cannot be listened on, or a token is
+            missing that keeps others out.
     """
     run(_serve_http, cast("Literal['http', 'sse']", transport), settings, environ)
 
@@ -54,7 +57,7 @@ async def _working_or_broken(load: Callable[[], Loaded]) -> AsyncGenerator[Serve
             engine = await stack.enter_async_context(open_runtime(settings, environ))
         except TierwiseError as error:
             _log.error("%s", error)
-            yield broken_server(error)
+            yield broken_server(redactor(os.environ)(str(error)))
         else:
             yield await stack.enter_async_context(open_server(engine, settings))
 
@@ -62,16 +65,18 @@ async def _working_or_broken(load: Callable[[], Loaded]) -> AsyncGenerator[Serve
 async def _serve_http(
     transport: Literal["http", "sse"], settings: Settings, environ: Mapping[str, str]
 ) -> None:
+    from tierwise.server.transports.door import open_door
     from tierwise.server.transports.http import serve_http
 
     stop = anyio.Event()
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(_on_signal, stop.set)
-        async with open_runtime(settings, environ) as engine, open_server(engine, settings) as server:
-            tasks.start_soon(engine.load_ahead)
-            tasks.start_soon(_give_up_when, stop, engine)
-            await serve_http(server, transport, settings.server, stop)
-        tasks.cancel_scope.cancel()
+    with open_door(settings.server, environ) as door:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(_on_signal, stop.set)
+            async with open_runtime(settings, environ) as engine, open_server(engine, settings) as server:
+                tasks.start_soon(engine.load_ahead)
+                tasks.start_soon(_give_up_when, stop, engine)
+                await serve_http(server, transport, door, stop)
+            tasks.cancel_scope.cancel()
 
 
 async def _give_up_when(stop: anyio.Event, engine: Engine) -> None:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from tierwise.routing.settings import (
     BudgetSettings,
+    ConversationSettings,
     DefaultSettings,
     HttpUrl,
     LearningSettings,
@@ -16,12 +17,15 @@ from tierwise.routing.settings import (
     Names,
     ReliabilitySettings,
     RoutingSettings,
+    SecretVariable,
     Section,
-    VariableName,
 )
 
 VARIABLE_PREFIX = "TIERWISE_"
 """What the names of environment variables that set something begin with."""
+
+TOKEN_VARIABLE = "TIERWISE_SERVER_TOKEN"  # noqa: S105  its name
+"""The one variable of these that sets nothing, but holds a secret."""
 
 _DATABASE_SUFFIXES = {".db", ".sqlite", ".sqlite3"}
 
@@ -80,7 +84,8 @@ class UsageSettings(Section):
     """Whom calls are for that do not say; so with `agent`."""
     agent: str = Field(default="", max_length=200)
     keep_days: int | None = Field(default=None, ge=1, le=3660)
-    """Days for which single calls are kept, their sums for ever; None keeps them for ever too."""
+    """Days for which single calls are kept, their sums for ever; None keeps them for ever too. The last ones
+    stay until there are others."""
 
 
 class SemanticSettings(Section):
@@ -119,8 +124,14 @@ class ServerSettings(Section):
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
     ] = "WARNING"
+    """DEBUG shows the texts of errors, which may quote prompts; other levels do not."""
     allowed_hosts: Names = ()
     """Values of the `Host` header to answer to beside the loopback names."""
+    media_folders: tuple[Annotated[Path, AfterValidator(_full_path)], ...] = ()
+    """Folders whose files callers may name as pictures; none by default."""
+    token_env: SecretVariable = TOKEN_VARIABLE
+    """The environment variable with the token that clients must send over HTTP, as
+    `Authorization: Bearer …`. Off loopback there must be one."""
     toolset: Literal["default", "full"] = "default"
     """The tools to offer: those that most agents need, or all."""
 
@@ -130,7 +141,7 @@ class AlertSettings(Section):
 
     webhook: HttpUrl | None = None
     """Gets a POST with JSON."""
-    webhook_secret_env: VariableName | None = None
+    webhook_secret_env: SecretVariable | None = None
     """The environment variable with the secret that the POST is signed with."""
     command: tuple[str, ...] = ()
     """A program with its arguments, which gets the JSON on stdin; no shell is asked."""
@@ -158,6 +169,7 @@ class Settings(Section):
     defaults: DefaultSettings = DefaultSettings()
     reliability: ReliabilitySettings = ReliabilitySettings()
     learning: LearningSettings = LearningSettings()
+    conversations: ConversationSettings = ConversationSettings()
     local: LocalSettings = LocalSettings()
     server: ServerSettings = ServerSettings()
     budgets: Annotated[tuple[BudgetSettings, ...], AfterValidator(_distinct), AfterValidator(_tracked)] = ()
@@ -178,6 +190,16 @@ def database_path(settings: Settings) -> Path:
     if path.suffix.lower() not in _DATABASE_SUFFIXES:
         path = path.with_suffix(".db")
     return (settings.data_dir or _user_data_folder()) / path.as_posix()
+
+
+def named_variables(settings: Settings) -> frozenset[str]:
+    """The environment variables that the settings name as holders of keys, tokens and secrets."""
+    names = (
+        settings.server.token_env,
+        settings.alerts.webhook_secret_env,
+        *(provider.api_key_env for provider in settings.litellm.providers.values()),
+    )
+    return frozenset(filter(None, names))
 
 
 def _user_data_folder() -> Path:

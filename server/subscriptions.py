@@ -1,4 +1,4 @@
-"""Tells whoever subscribed to a usage resource that a call was recorded, in both protocol eras."""
+"""Tells whoever subscribed to usage or health that a call was recorded, in both protocol eras."""
 
 import logging
 from collections import Counter
@@ -17,8 +17,8 @@ _log = logging.getLogger(__name__)
 RequestContext = ServerRequestContext[Any, Any]
 
 
-class UsageSubscriptions:
-    """Knows which usage resources are watched, and notifies once for each burst of calls.
+class Subscriptions:
+    """Knows which of these resources are watched, and notifies once for each burst of calls.
 
     Clients of 2025-11-25 and earlier use `resources/subscribe`; those of 2026-07-28 hold a
     `subscriptions/listen` stream open.
@@ -84,4 +84,4 @@ class UsageSubscriptions:
 
 def _changes(uri: str) -> bool:
     """Does a recorded call change this resource?"""
-    return uri.startswith("usage://")
+    return uri.startswith(("usage://", "health://"))

@@ -6,14 +6,29 @@ every real time zone are, so that local days come out exact.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import MappingProxyType
 
+from tierwise.storage.breakers import Breaker
 from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
+from tierwise.storage.conversations import ConversationRecord
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
-from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, Finding, UsageRow
+from tierwise.storage.records import (
+    AttemptSample,
+    Attribute,
+    CachedAnswer,
+    CallRecord,
+    Filters,
+    Finding,
+    UsageRow,
+)
 
-NO_FILTERS: Mapping[Dimension, str] = MappingProxyType({})
+NO_FILTERS: Filters = MappingProxyType({})
+
+FORGOTTEN_AFTER_MS = 24 * 60 * 60 * 1000
+"""A breaker whose last failure is a day old is let go when another fails."""
+MOST_BREAKERS = 1000
+"""As many are read; whoever makes up names of models could make more."""
 
 
 class AnswerCache(ABC):
@@ -73,18 +88,30 @@ class Ledger(ABC):
         """Complexity scores of the last calls recorded that have one, newest first."""
 
     @abstractmethod
+    async def recent_attempts(self, *, since: int, limit: int) -> list[AttemptSample]:
+        """The attempts of the `limit` calls started last, as far as they started from `since` on; newest
+        first."""
+
+    @abstractmethod
     async def usage(
         self,
         *,
         start: int,
         end: int,
-        group_by: Sequence[Dimension] = (),
-        filters: Mapping[Dimension, str] = NO_FILTERS,
+        group_by: Sequence[Attribute] = (),
+        filters: Filters = NO_FILTERS,
     ) -> list[UsageRow]:
         """Sums over calls started in [start, end) that have every value in `filters`.
 
         Without `group_by` there is exactly one row (of zeros if nothing happened); else a row for
         each combination that occurs, most expensive first, then most calls.
+
+        Dimensions alone are summed up beforehand, and outlive the single calls. Where metadata is asked
+        about, the calls themselves are read, some thousands at a time, so that others get their turn.
+
+        Raises:
+            CallsPruned: metadata is asked about, and calls of that time were deleted.
+            TooManyGroups: metadata would give over 100,000 rows.
         """
 
     @abstractmethod
@@ -92,15 +119,21 @@ class Ledger(ABC):
         self,
         bounds: Sequence[int],
         *,
-        group_by: Sequence[Dimension] = (),
-        filters: Mapping[Dimension, str] = NO_FILTERS,
+        group_by: Sequence[Attribute] = (),
+        filters: Filters = NO_FILTERS,
     ) -> list[list[UsageRow]]:
-        """What `usage` says of each [bounds[i], bounds[i + 1]), in one reading; `bounds` ascend."""
+        """What `usage` says of each [bounds[i], bounds[i + 1]); `bounds` ascend.
+
+        It is one reading where `usage` needs only what was summed up beforehand.
+        """
 
     @abstractmethod
-    def export_calls(self, *, start: int, end: int, batch: int = 1000) -> AsyncIterator[list[CallRecord]]:
+    def export_calls(
+        self, *, start: int, end: int, filters: Filters = NO_FILTERS, batch: int = 1000
+    ) -> AsyncIterator[list[CallRecord]]:
         """The calls started in [start, end) with their attempts, oldest first, `batch` at a time.
 
+        With `filters`, those that have every value in them; provider and model are those that served.
         `features` are left out. Each batch is a reading of its own, so a slow consumer holds nobody
         up; calls recorded meanwhile are in it if they started later than those already given.
         """
@@ -116,7 +149,10 @@ class Ledger(ABC):
 
     @abstractmethod
     async def prune(self, *, before: int) -> int:
-        """Delete the calls of all UTC days that end by `before`; the sums stay. Says how many calls."""
+        """Delete the calls of all UTC days that end by `before`; the sums stay. Says how many calls.
+
+        Room that this leaves goes back to the disk, but for some that the calls to come will need.
+        """
 
 
 class Budgets(ABC):
@@ -126,8 +162,9 @@ class Budgets(ABC):
     async def set_budget(self, budget: Budget, *, period_start: int) -> None:
         """Add `budget`, or put it in place of the one of that name.
 
-        If it is new, or its scope or period is, its account for the period that began at
-        `period_start` opens with what the ledger says was spent in its scope since then.
+        If it is new, or its scope or period is, its accounts begin anew. Whatever account is not there
+        yet for the period that began at `period_start`, here or in `reserve`, opens with what the ledger
+        says was spent in its scope since then.
         """
 
     @abstractmethod
@@ -150,7 +187,8 @@ class Budgets(ABC):
 
     @abstractmethod
     async def budget_spent(self, name: str, period_start: int, *, now: int) -> BudgetAccount:
-        """What is spent and, at `now`, reserved in that period; zeros if nothing is known of it."""
+        """What is spent and, at `now`, reserved in that period, which is under way; zeros if there is no
+        such budget."""
 
 
 class Outcomes(ABC):
@@ -177,7 +215,55 @@ class Outcomes(ABC):
         """Forget all of them; says how many there were."""
 
 
-class Store(AnswerCache, Ledger, Budgets, Outcomes):
+class Breakers(ABC):
+    """Circuit breakers that all processes on the store share. What each method does is one step for all
+    of them: whatever comes at once comes one after another."""
+
+    @abstractmethod
+    async def note_failure(
+        self, deployment: str, error: str, *, now: int, threshold: int, cooldown_ms: int
+    ) -> Breaker:
+        """Count a failure, see `Breaker.failed`; returns the breaker as it is then."""
+
+    @abstractmethod
+    async def note_success(self, deployment: str) -> None:
+        """Close the breaker and forget its failures."""
+
+    @abstractmethod
+    async def half_open(self, deployment: str, *, now: int) -> None:
+        """Let an open breaker be tried at once."""
+
+    @abstractmethod
+    async def claim_probe(self, deployment: str, *, now: int, lease_ms: int) -> bool:
+        """May the caller try? Yes if the breaker is closed, and for one caller if it is half-open: nobody
+        else may then until that try has succeeded, failed, been released or lasted `lease_ms`."""
+
+    @abstractmethod
+    async def release_probe(self, deployment: str, *, probe_at: int) -> None:
+        """Give back, unused, what was claimed at that `now`."""
+
+    @abstractmethod
+    async def breakers(self) -> list[Breaker]:
+        """Those with a failure since the last success: the latest `MOST_BREAKERS`, latest failure first."""
+
+
+class Conversations(ABC):
+    """What was said, for callers who send only their next turn."""
+
+    @abstractmethod
+    async def find_conversation(self, conversation_id: str) -> ConversationRecord | None:
+        """The newest version, whoever's it is."""
+
+    @abstractmethod
+    async def keep_conversation(self, record: ConversationRecord) -> bool:
+        """Put `record` in place of the version before it; False, and nothing, if that is not the newest."""
+
+    @abstractmethod
+    async def purge_conversations(self, *, before: int) -> int:
+        """Delete those that did not change since `before`; says how many."""
+
+
+class Store(AnswerCache, Ledger, Budgets, Outcomes, Breakers, Conversations):
     """All that tierwise remembers."""
 
     @abstractmethod

@@ -4,6 +4,7 @@ Units: time is Unix epoch milliseconds, durations are milliseconds, money is nan
 an int, so that sums are exact). `None` money means that the price is unknown, never that it is 0.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
@@ -17,8 +18,45 @@ class CallStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRecord:
-    """One request to one model, answered or not."""
+class Usage:
+    """What one request used, in the parts that providers bill apart. Counts are tokens."""
+
+    input_tokens: int = 0
+    """All prompt tokens, cached ones included. Those read from a cache, written to it, and of audio and
+    images are parts of it that do not overlap."""
+    output_tokens: int = 0
+    """All generated tokens; reasoning, audio and images are parts of it that do not overlap."""
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    """Those among `cache_write_tokens` that are kept for an hour, not for five minutes."""
+    audio_input_tokens: int = 0
+    image_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_output_tokens: int = 0
+    image_output_tokens: int = 0
+    service_tier: str = ""
+    """`flex`, `priority`, `batch`…, where the provider says that it charged by that; else empty."""
+    estimated: bool = False
+    """The provider reported no usage; the token counts are our own."""
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+TOKEN_COUNTS = tuple(field.name for field in fields(Usage) if field.name.endswith("_tokens"))
+"""The names of the counts in a `Usage`."""
+RARELY_BILLED = (
+    *("cache_write_1h_tokens", "audio_input_tokens", "image_input_tokens", "audio_output_tokens"),
+    *("image_output_tokens", "service_tier"),
+)
+"""The names of what in a `Usage` is mostly 0 or empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord(Usage):
+    """One request to one model, answered or not, with what it used."""
 
     provider: str
     model: str
@@ -28,20 +66,17 @@ class AttemptRecord:
     """In our own words; a provider's could quote the prompt."""
     started_at: int
     latency_ms: float
-    input_tokens: int = 0
-    """All prompt tokens, cached ones included."""
-    output_tokens: int = 0
-    """All generated tokens, reasoning included."""
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    estimated: bool = False
-    """The provider reported no usage; the token counts are our own."""
     cost_nano_usd: int | None = 0
+    cost_reported: bool = False
+    """The cost is what the provider itself says that it charges."""
     old_cost_nano_usd: int | None = None
     """The first known figure that a correction of prices replaced; None if none did."""
     cost_note: str | None = None
     """Why the cost is unknown or estimated."""
+
+    @property
+    def ended_at(self) -> int:
+        return self.started_at + int(self.latency_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +133,20 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSample:
+    """What an attempt tells of the health of its model."""
+
+    provider: str
+    model: str
+    outcome: str
+    started_at: int
+    latency_ms: float
+    output_tokens: int
+    left: bool
+    """The call went on to another model right after it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Likeness:
     """What the call behind an answer is compared by with calls that are not quite the same."""
 
@@ -128,7 +177,7 @@ class CachedAnswer:
 
 
 class Dimension(StrEnum):
-    """What usage can be grouped and filtered by."""
+    """What every call has, and the roll-up knows."""
 
     PROVIDER = "provider"
     MODEL = "model"
@@ -136,6 +185,24 @@ class Dimension(StrEnum):
     OPERATION = "operation"
     TENANT = "tenant"
     AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataKey:
+    """A key of the calls' metadata; a call that does not have it counts as one with an empty value."""
+
+    name: str
+    """Any text but one with a quotation mark, which no JSON path of SQLite can hold."""
+
+    def __post_init__(self) -> None:
+        if '"' in self.name:
+            raise ValueError("has a quotation mark, and no metadata key with one can be asked about")
+
+
+Attribute = Dimension | MetadataKey
+"""What usage can be grouped, and calls be filtered, by."""
+Filters = Mapping[Dimension, str] | Mapping[Attribute, str]
+"""The values that calls must have; empty for those that have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +214,12 @@ class UsageRow:
     """
 
     key: tuple[str, ...]
-    """One value for each dimension that was asked for, in that order."""
+    """One value for each attribute that was asked for, in that order."""
     calls: int
     cached_calls: int
     failed_calls: int
-    """Failed or cancelled."""
+    cancelled_calls: int
+    """Given up by the caller before their end."""
     unpriced_calls: int
     """Attempts whose cost is unknown: `cost_nano_usd` does not include them."""
     input_tokens: int

@@ -1,30 +1,37 @@
 """Keeps the records of calls that the store cannot take now, until it can: a call's cost must survive.
 
 Each waits in a file of its own, so that processes that share the folder need no agreement: whoever
-writes one down twice changes nothing, since the store knows the `call_id`. Where not even a file can be
-written, the record waits in memory. A file appears under its name only when it is whole; one that is
-still a `.part` after a minute was left by a process that was killed, and is taken if it is whole.
+writes one down twice changes nothing, since the store knows the `call_id`. A file appears under its name
+only when it is whole; one that is still a `.part` after a minute was left by a process that was killed, and
+is taken if it is whole. On a full disk there is room for some hundred files, which is taken as long as there
+is plenty. Where not even that helps, the record waits in memory.
 """
 
 import json
 import logging
 import os
+import stat
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from anyio import Lock, to_thread
 
+from tierwise.storage.ballast import Ballast
 from tierwise.storage.budgets import Charge, Crossing
 from tierwise.storage.errors import StorageError
+from tierwise.storage.files import NO_TRICKS
 from tierwise.storage.ports import Ledger
 from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus, Finding
 
 _log = logging.getLogger(__name__)
 
 _MOST_IN_MEMORY = 10_000
+_BALLAST = "ballast"
 _WHOLE, _PART = ".json", ".part"
 _ABANDONED_AFTER = 60.0
 """Seconds after which nobody is still writing a file."""
@@ -69,6 +76,7 @@ class Spool:
                 crossed += (await ledger.record(call)).crossed
                 self._memory.pop(call_id, None)
             self.waiting = False
+            await to_thread.run_sync(self._prepare)
         return tuple(crossed)
 
     async def check(self) -> list[Finding]:
@@ -86,19 +94,26 @@ class Spool:
             found.append(Finding(text, repairable=True))
         return found
 
+    def _prepare(self) -> None:
+        if self._folder is not None:
+            with suppress(OSError):
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                Ballast(self._folder / _BALLAST).take()
+
     def _write(self, call: CallRecord) -> None:
         if self._folder is None:
             raise OSError("there is no folder for it")
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._folder / f"{call.call_id}{_WHOLE}"
-        part = path.with_suffix(_PART)
+        path = self._folder / f"{quote(call.call_id, safe='', errors='replace')}{_WHOLE}"
         text = json.dumps(asdict(call) | {"features": None})
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        try:
+            _write_whole(path, text)
+        except OSError as error:
+            ballast = Ballast(self._folder / _BALLAST)
+            if not ballast.let_go(error):
+                raise
+            _write_whole(path, text)
+            ballast.take()  # what is left, before the database does
 
     def _paths(self) -> list[Path]:
         if self._folder is None or not self._folder.is_dir():
@@ -114,9 +129,23 @@ def _is_abandoned(path: Path) -> bool:
         return False  # its process has just finished it
 
 
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_suffix(_PART)
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_TRICKS, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
 def _read(path: Path) -> CallRecord | None:
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(_text(path))
         values["attempts"] = tuple(AttemptRecord(**attempt) for attempt in values["attempts"])
         values["status"] = CallStatus(values["status"])
         values["unreserved"] = tuple(Charge(**charge) for charge in values["unreserved"])
@@ -130,6 +159,15 @@ def _read(path: Path) -> CallRecord | None:
         else:
             _log.error("The spooled call %s cannot be read and is left where it is: %s", path, error)
         return None
+
+
+def _text(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | NO_TRICKS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("it is no file")
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        return file.read()
 
 
 def _remove(path: Path) -> None:

@@ -4,29 +4,30 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload, ToolCall
+from tierwise.storage.records import Usage
 
 OnText = Callable[[str], None]
 """Called on the event loop with each piece of text as it arrives; must not block or raise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Tokens that one attempt used, as the provider bills them."""
+class Quota:
+    """What a provider says is left of one of its limits."""
 
-    input_tokens: int = 0
-    """All prompt tokens; `cache_read_tokens` and `cache_write_tokens` are parts of it."""
-    output_tokens: int = 0
-    """All generated tokens; `reasoning_tokens` is a part of it."""
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    estimated: bool = False
-    """The provider reported nothing; these are counted here."""
+    remaining: float
+    limit: float | None = None
+    """What there is when nothing is used."""
+    reset: float | None = None
+    """Seconds until that is so again."""
 
-    @property
-    def total_tokens(self) -> int:
-        return self.input_tokens + self.output_tokens
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateStatus:
+    """How much more a provider will take, by its own word; None where it does not say."""
+
+    requests: Quota | None = None
+    tokens: Quota | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +38,23 @@ class UpstreamCall:
     """The provider's name in the settings, such as `openai`."""
     model: str
     """The model's name as the provider knows it, without the provider's prefix."""
-    messages: tuple[Message, ...]
+    payload: Payload
     max_tokens: int | None = None
-    temperature: float | None = None
     api_base: str | None = None
     api_key: str | None = None
     timeout: float
     """Seconds that this attempt may take in all."""
+    connect_timeout: float | None = None
+    """Seconds within which the connection must be there; None leaves it to `timeout`, and so do those for
+    the first token of a streamed answer, a hidden thought's included, and for each further one."""
+    first_token_timeout: float | None = None
+    between_tokens_timeout: float | None = None
     logprobs: bool = False
     """Ask for the tokens' log probabilities, where the model gives them."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return self.payload.messages
 
     def __repr__(self) -> str:
         return f"UpstreamCall({self.provider}/{self.model}, {len(self.messages)} messages)"
@@ -59,8 +68,14 @@ class Completion:
     finish_reason: str
     """`stop`, `length`, `content_filter` or `tool_calls`, as OpenAI names them."""
     usage: Usage
+    reported_cost: int | None = None
+    """What the provider itself says that it charges, in nano-USD."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model asks its caller to run, in place of an answer or beside it."""
     mean_logprob: float | None = None
     """Mean natural log probability of the answer's tokens, if it was asked for and given."""
+    rate: RateStatus | None = None
+    """What the provider said of its limits when it answered."""
 
 
 class Provider(ABC):

@@ -3,7 +3,8 @@
 from anyio.lowlevel import checkpoint
 
 from tierwise.routing.errors import ModelNotFound
-from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall, Usage
+from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall
+from tierwise.storage.records import Usage
 
 DEMO_MODELS = ("small", "standard", "large")
 

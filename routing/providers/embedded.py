@@ -25,7 +25,8 @@ from tierwise.routing.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall, Usage
+from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall
+from tierwise.storage.records import Usage
 
 EMBEDDED_CONTEXT_TOKENS = 4096
 """Prompt and answer together; half of what SmolLM2 was trained for, which bounds the memory."""
@@ -217,12 +218,13 @@ def _check_length(call: UpstreamCall) -> None:
 
 
 def _request(call: UpstreamCall) -> dict[str, Any]:
+    temperature = call.payload.temperature
     messages = [{"role": message.role, "content": message.content} for message in call.messages]
     if not any(message.role == "system" for message in call.messages):
         messages.insert(0, {"role": "system", "content": _SYSTEM_PROMPT})
     return {
         **_SAMPLING,
-        **({} if call.temperature is None else {"temperature": call.temperature}),
+        **({} if temperature is None else {"temperature": temperature}),
         "messages": messages,
         "max_tokens": call.max_tokens or _DEFAULT_MAX_TOKENS,
         "stream": True,

@@ -1,14 +1,17 @@
 """Reaching models through litellm; the only module that imports it."""
 
 import asyncio
+import datetime as dt
 import functools
 import gc
 import importlib
 import os
 import threading
+import warnings
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -17,16 +20,33 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 
-from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
-from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall, Usage
+from tierwise.routing.errors import (
+    BadResponse,
+    ConnectionFailed,
+    ContentRefused,
+    UnsafeResponse,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from tierwise.routing.providers.base import Completion, OnText, Provider, RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_errors import message, translate
+from tierwise.routing.providers.litellm_usage import read_cost, read_usage
+from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
+from tierwise.routing.providers.pace import Pace
+from tierwise.routing.providers.rate_headers import rate_status
 from tierwise.routing.providers.thinking import ThinkingFilter
+from tierwise.routing.request import ToolCall
+from tierwise.storage.records import Usage
 
 _ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else the import fetches a price list from the network
     "LITELLM_MODE": "PRODUCTION",  # else the import loads whatever `.env` lies about
     "LITELLM_LOG": "CRITICAL",  # lower levels go to stdout, and hold prompts
     "JSON_LOGS": "False",  # else the import replaces sys.excepthook
+    "AIOHTTP_CONNECTOR_LIMIT": "100000",  # requests wait in our own queue, and not once more for a connection
+    "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "100000",
+    "DISABLE_AIOHTTP_TRANSPORT": "False",  # the transport that is contained, and the fastest
+    "LITELLM_HTTP2": "False",  # else another one is used
 }
 
 _COMPATIBLE = "hosted_vllm"
@@ -37,8 +57,21 @@ _NO_KEY = "no-key"
 _SPEAK_OPENAI_UNDER_V1 = frozenset({"ollama", "vllm", "lm_studio", "llamafile"})
 """Local servers that litellm reaches by their own protocol, but whose `/v1` is OpenAI's."""
 
-_ABSURD = 10**9
-"""No model reads or writes as many tokens: a provider that reports them is not believed."""
+_FINISH_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call"})
+"""OpenAI's. Whatever else a provider writes there would go into the ledger."""
+
+_connect_timeout: ContextVar[float | None] = ContextVar("connect_timeout", default=None)
+"""That of the call at hand, in seconds."""
+
+_MAX_TEXT = 4 * 2**20
+"""Characters of an answer: a million tokens of English, eight times what any model writes."""
+
+_TOO_LONG = "its text is longer than any model writes"
+
+_KEPT_CHUNKS = 1000
+
+_expects_events: ContextVar[bool] = ContextVar("expects_events", default=False)
+"""The call at hand asks for a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +79,14 @@ class _Answer:
     content: str
     finish_reason: str | None
     """None when the stream ended before the model had."""
-    usage: Any
-    """litellm's `Usage` if the provider reported one."""
+    usage: Usage | None
+    """None if the provider reported none."""
+    cost: int | None
+    """What the provider says that it charges, in nano-USD."""
     logprobs: list[float]
     """Of each token, if they were asked for and given."""
+    tool_calls: tuple[ToolCall, ...]
+    rate: RateStatus | None
 
 
 class LiteLLMProvider(Provider):
@@ -65,15 +102,23 @@ class LiteLLMProvider(Provider):
         litellm = await asyncio.wrap_future(loading())
         request = _stream(litellm, call, on_text) if on_text else _fetch(litellm, call)
         answer = await _attempt(call, request)
-        _check(answer, call)
-        usage = _usage(answer) or await anyio.to_thread.run_sync(
+        try:
+            _check(answer, call)
+        except UpstreamError as error:
+            if answer.finish_reason is not None:  # else the usage may be that of its beginning
+                error.usage, error.reported_cost = answer.usage, answer.cost
+            raise
+        usage = answer.usage or await anyio.to_thread.run_sync(
             _count_tokens, litellm, call, answer.content, abandon_on_cancel=True
         )
         return Completion(
             content=answer.content,
-            finish_reason=answer.finish_reason or "",
+            finish_reason=answer.finish_reason if answer.finish_reason in _FINISH_REASONS else "stop",
             usage=usage,
+            reported_cost=answer.cost,
+            tool_calls=answer.tool_calls,
             mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
+            rate=answer.rate,
         )
 
     async def aclose(self) -> None:
@@ -81,15 +126,22 @@ class LiteLLMProvider(Provider):
             return
         litellm = loading().result()
         await litellm.close_litellm_async_clients()
-        litellm.in_memory_llm_clients_cache.flush_cache()  # or a closed client would serve the next call
+        # Or a closed client would serve the next call.
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        litellm.__dict__.pop("module_level_aclient", None)
 
 
 async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) -> _Answer:
+    limit = _connect_timeout.set(call.connect_timeout)
     try:
         with anyio.fail_after(call.timeout):
             return await request
+    except UpstreamTimeout:
+        raise
     except Exception as error:  # litellm raises whatever its parsers trip over
         raise translate(error, call) from error
+    finally:
+        _connect_timeout.reset(limit)
 
 
 async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
@@ -97,37 +149,95 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     choice = response.choices[0]
     thinking = ThinkingFilter()
     content = thinking.feed(choice.message.content or "") + thinking.close()
-    return _Answer(content, choice.finish_reason, getattr(response, "usage", None), _logprobs(choice))
+    tools = ToolCallParts()
+    tools.feed(choice.message.tool_calls)
+    usage = read_usage(response, response, characters=len(content))
+    headers = _headers(response)
+    return _Answer(
+        content=content,
+        finish_reason=choice.finish_reason,
+        usage=usage,
+        cost=read_cost(response, headers),
+        logprobs=_logprobs(choice),
+        tool_calls=tools.calls(),
+        rate=_rate(headers),
+    )
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
+    expected = _expects_events.set(True)
+    try:
+        return await _read(litellm, call, on_text)
+    finally:
+        _expects_events.reset(expected)
+
+
+async def _read(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     options = {"stream": True, "stream_options": {"include_usage": True}}
     pieces: list[str] = []
     thinking = ThinkingFilter()
-    usage: Any = None
+    summary: Any = None
     logprobs: list[float] = []
+    tools = ToolCallParts()
+    length = 0
 
     def hand_over(piece: str) -> None:
+        nonlocal length
+        length += len(piece)
+        if length > _MAX_TEXT:
+            raise UnsafeResponse(_TOO_LONG)
         if piece:
             pieces.append(piece)
             on_text(piece)
 
-    async with aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream:
+    async with (
+        Pace(call) as pace,
+        aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream,
+    ):
         async for chunk in stream:
-            usage = getattr(chunk, "usage", None) or usage
+            summary = chunk if getattr(chunk, "usage", None) else summary
             if chunk.choices:
-                hand_over(thinking.feed(chunk.choices[0].delta.content or ""))
+                delta = chunk.choices[0].delta
+                if delta.content or delta.tool_calls or getattr(delta, "reasoning_content", None):
+                    pace.token()
+                hand_over(thinking.feed(delta.content or ""))
+                tools.feed(delta.tool_calls)
                 logprobs += _logprobs(chunk.choices[0])
+            _forget_chunks(stream)
     hand_over(thinking.close())
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
-    reported = any(getattr(chunk, "usage", None) for chunk in stream.chunks)
-    return _Answer("".join(pieces), finish_reason, usage if reported else None, logprobs)
+    sent = next((chunk for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
+    content, headers = "".join(pieces), _headers(stream)
+    return _Answer(
+        content=content,
+        finish_reason=finish_reason,
+        usage=read_usage(summary, sent, characters=len(content)) if sent else None,
+        cost=read_cost(sent, headers),
+        logprobs=logprobs,
+        tool_calls=tools.calls(),
+        rate=_rate(headers),
+    )
+
+
+def _headers(response: Any) -> dict[str, Any]:
+    """Those of the provider, as litellm names them."""
+    return response._hidden_params.get("additional_headers") or {}
+
+
+def _forget_chunks(stream: Any) -> None:
+    """litellm keeps each chunk, several KB, to build an answer from in the end; nobody asks for that."""
+    if len(stream.chunks) > _KEPT_CHUNKS:
+        stream.chunks[:] = [chunk for chunk in stream.chunks if getattr(chunk, "usage", None)][-_KEPT_CHUNKS:]
 
 
 def _logprobs(choice: Any) -> list[float]:
     tokens: list[Any] = getattr(getattr(choice, "logprobs", None), "content", None) or []
     return [float(token.logprob) for token in tokens]
+
+
+def _rate(headers: dict[str, Any]) -> RateStatus | None:
+    return rate_status(headers, dt.datetime.now(dt.UTC))
 
 
 def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
@@ -136,18 +246,18 @@ def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
     keyless = call.api_base and (route == "openai" or route in litellm.openai_compatible_providers)
     optional = {
         "max_tokens": call.max_tokens,
-        "temperature": call.temperature,
         "api_base": call.api_base,
         "api_key": call.api_key or (_NO_KEY if keyless else None),
         "logprobs": call.logprobs or None,
     }
     return {
         "model": f"{route}/{call.model}",
-        "messages": [{"role": turn.role, "content": turn.content} for turn in call.messages],
+        "messages": wire_messages(call.payload),
         "timeout": call.timeout,
         "num_retries": 0,
         "max_retries": 0,
         "drop_params": True,
+        **wire_options(call.payload),
         **{name: value for name, value in optional.items() if value is not None},
     }
 
@@ -171,40 +281,24 @@ def _check(answer: _Answer, call: UpstreamCall) -> None:
     if answer.finish_reason is None:
         kind = ConnectionFailed if answer.content else BadResponse
         raise kind(message(kind, call, "it ended before the model had finished"))
-    if answer.content or answer.finish_reason == "length":
+    if len(answer.content) > _MAX_TEXT:
+        raise UnsafeResponse(message(UnsafeResponse, call, _TOO_LONG))
+    if answer.content or answer.tool_calls or answer.finish_reason == "length":
         return
     if answer.finish_reason == "content_filter":
         raise ContentRefused(message(ContentRefused, call))
     raise BadResponse(message(BadResponse, call, "it is empty"))
 
 
-def _usage(answer: _Answer) -> Usage | None:
-    """The tokens as reported; litellm counts cached prompt tokens in for every provider."""
-    reported = answer.usage
-    input_tokens, output_tokens = _tokens(reported, "prompt_tokens"), _tokens(reported, "completion_tokens")
-    written = 1 if answer.content else 0
-    if not 0 < input_tokens < _ABSURD or not written <= output_tokens < _ABSURD:
-        return None
-    sent = getattr(reported, "prompt_tokens_details", None)
-    made = getattr(reported, "completion_tokens_details", None)
-    cache_read = min(_tokens(sent, "cached_tokens"), input_tokens)
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cache_read_tokens=cache_read,
-        cache_write_tokens=min(_tokens(sent, "cache_creation_tokens"), input_tokens - cache_read),
-        reasoning_tokens=min(_tokens(made, "reasoning_tokens"), output_tokens),
-    )
-
-
-def _tokens(owner: Any, name: str) -> int:
-    return max(int(getattr(owner, name, 0) or 0), 0)
-
-
 def _count_tokens(litellm: Any, call: UpstreamCall, content: str) -> Usage:
-    messages = [{"role": turn.role, "content": turn.content} for turn in call.messages]
+    options = wire_options(call.payload)
     return Usage(
-        input_tokens=litellm.token_counter(model=call.model, messages=messages),
+        input_tokens=litellm.token_counter(
+            model=call.model,
+            messages=wire_messages(call.payload),
+            tools=options.get("tools"),
+            tool_choice=options.get("tool_choice"),
+        ),
         output_tokens=litellm.token_counter(model=call.model, text=content),
         estimated=True,
     )
@@ -241,8 +335,11 @@ def _import_litellm() -> Any:
     os.environ.update(_ENVIRONMENT)
     import litellm
 
+    # What pydantic finds odd in litellm's types, and in answers, which it quotes.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"pydantic\.")
     module: Any = litellm
     module.suppress_debug_info = True  # else it prints to stdout
+    _contain()
     module.disable_hf_tokenizer_download = True  # else counting tokens fetches tokenizers
     worker = importlib.import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER
     worker.ensure_initialized_and_enqueue = _discard  # nobody listens to its callbacks
@@ -250,6 +347,23 @@ def _import_litellm() -> Any:
     warm_up = [{"role": "user", "content": "hi"}]
     module.completion(model="openai/warm-up", messages=warm_up, mock_response="ok")
     return module
+
+
+def _contain() -> None:
+    """Have every asynchronous client that litellm makes keep our limits, and the call's `connect_timeout`.
+
+    Raises:
+        ImportError: this litellm makes its clients in another way.
+    """
+    from tierwise.routing.providers.connecting import impatient
+    from tierwise.routing.providers.containment import contained
+
+    transports: Any = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
+    clients: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler")
+    impatiently = impatient(transports.LiteLLMAiohttpTransport, _connect_timeout.get)
+    transports.LiteLLMAiohttpTransport = contained(impatiently, _expects_events.get)
+    if not isinstance(clients.AsyncHTTPHandler.create_async_transport(), transports.LiteLLMAiohttpTransport):
+        raise ImportError("its HTTP transport is not the known one")
 
 
 def _discard(async_coroutine: Coroutine[Any, Any, None]) -> None:

@@ -6,13 +6,13 @@ from typing import Any, BinaryIO, TextIO, cast
 
 from pydantic import BaseModel, ValidationError
 
-from tierwise.server.commands.console import STDERR, dollars, write_json, write_table
+from tierwise.server.commands.console import dollars, note, write_json, write_table
 from tierwise.server.judging import Judge, learned_judge
 from tierwise.server.runtime import open_runtime, run
 from tierwise.server.settings import Settings
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY, Analysis, AnalyzeArguments, analysis
 from tierwise.server.tools.base import ToolContext
-from tierwise.server.tools.chat import Turn, messages
+from tierwise.server.tools.conversation import Turn, messages
 
 
 class _Line(BaseModel):
@@ -44,7 +44,7 @@ def run_analyze(settings: Settings, environ: Mapping[str, str], prompt: str, *, 
             ]
         ],
     )
-    STDERR.print(f"[dim]{found.reason}[/dim]\n")
+    note(f"{found.reason}\n")
     write_table(
         ["candidate", "tier", "estimate", "why"],
         [

@@ -6,7 +6,7 @@ from typing import Any
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.spending import budget_of
 from tierwise.server.budgets import BudgetList, BudgetStatus, budget_list, budget_status
-from tierwise.server.commands.console import STDERR, dollars, write_json, write_table
+from tierwise.server.commands.console import dollars, note, write_json, write_table
 from tierwise.server.runtime import open_runtime, run
 from tierwise.server.settings import Settings
 from tierwise.server.tools.budgets import SET_BUDGET
@@ -41,7 +41,7 @@ def run_list(settings: Settings, environ: Mapping[str, str], scope: str, *, as_j
     elif listed.budgets:
         _write(listed.budgets)
     else:
-        STDERR.print("[dim]There is no budget. `tierwise budget set --help` says how to set one.[/dim]")
+        note("There is no budget. `tierwise budget set --help` says how to set one.")
 
 
 def run_remove(settings: Settings, environ: Mapping[str, str], name: str) -> None:
@@ -54,7 +54,7 @@ def run_remove(settings: Settings, environ: Mapping[str, str], name: str) -> Non
         raise InvalidRequest(f"The settings set the budget {name!r}: take it out of them first.")
     if not run(_remove, settings, environ, name):
         raise InvalidRequest(f"There is no budget {name!r}; `tierwise budget list` shows them.")
-    STDERR.print(f"[dim]The budget {name!r} is removed.[/dim]")
+    note(f"The budget {name!r} is removed.")
 
 
 def _write(budgets: list[BudgetStatus]) -> None:

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
-from tierwise.server.commands.console import STDERR, dollars, write_json
+from tierwise.server.commands.console import STDERR, dollars, note, write_answer, write_json
 from tierwise.server.runtime import open_runtime, run
 from tierwise.server.settings import Settings
 from tierwise.server.tools.chat import CHAT, ChatArguments, ChatResult, chat_result_of
@@ -25,8 +23,8 @@ def run_chat(
     if as_json:
         write_json(result)
         return
-    click.echo(result.content)
-    STDERR.print(f"[dim]{_gist(result)}[/dim]")
+    write_answer(result.content)
+    note(_gist(result))
 
 
 async def _chat(settings: Settings, environ: Mapping[str, str], arguments: ChatArguments) -> ChatResult:

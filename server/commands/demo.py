@@ -11,7 +11,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import CallToolResult, TextContent
 from pydantic import BaseModel
 
-from tierwise.server.commands.console import STDERR, dollars, write_json
+from tierwise.server.commands.console import STDERR, dollars, write_answer, write_json
 from tierwise.server.runtime import run
 from tierwise.server.tools.chat import ChatResult
 from tierwise.server.usage import UsageSummary
@@ -78,11 +78,10 @@ def _structured(result: CallToolResult) -> object:
 
 
 def _show(receipt: ChatResult) -> None:
-    click.echo(receipt.content.strip())
+    write_answer(receipt.content.strip())
     cost = "from the cache" if receipt.cached else dollars(receipt.cost_usd)
-    score = f"{receipt.complexity_score:.2f}" if receipt.complexity_score is not None else "?"
     spent = f"{receipt.total_tokens} tokens · {cost} · {receipt.latency_ms:.0f} ms"
-    click.secho(f"  {receipt.tier} ({score}) → {receipt.model} · {spent}", dim=True)
+    click.secho(f"  {receipt.tier} ({receipt.complexity_score:.2f}) → {receipt.model} · {spent}", dim=True)
 
 
 def _show_summary(summary: UsageSummary) -> None:

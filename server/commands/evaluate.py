@@ -10,7 +10,7 @@ import click
 from tierwise.routing.learning.layer import MOST_OUTCOMES
 from tierwise.routing.measures import curve, routing, tiering
 from tierwise.server.commands.chart import in_terminal, write_picture
-from tierwise.server.commands.console import STDERR, write_table
+from tierwise.server.commands.console import note, write_table
 from tierwise.server.errors import UnusableFile
 from tierwise.server.evaluation import OURS, Scored, of_file, of_outcomes, suggest, together
 from tierwise.server.judging import learned_judge
@@ -92,7 +92,7 @@ def _show_curve(pooled: Scored, pictures: tuple[Path, ...]) -> None:
     thinned = [*qualities[:-1:step], qualities[-1]]
     for path in pictures:
         write_picture(path, {OURS: thinned, "random": [qualities[0], qualities[-1]]})
-        STDERR.print(f"[dim]Wrote {path}.[/dim]")
+        note(f"Wrote {path}.")
 
 
 def _show_suggestions(pooled: Scored, saving: float | None, quality: float | None) -> None:

@@ -10,7 +10,7 @@ import click
 
 from tierwise.routing.learning.head import Head
 from tierwise.routing.learning.layer import MOST_OUTCOMES
-from tierwise.server.commands.console import STDERR, write_table
+from tierwise.server.commands.console import note, write_table
 from tierwise.server.judging import Judge, judge_of
 from tierwise.server.labelled import Labelled, outcomes_of, read_labelled
 from tierwise.server.runtime import open_storage, run
@@ -36,10 +36,10 @@ def run_tune(settings: Settings, path: Path, *, reset: bool) -> None:
         right=("trust", "moves all by"),
     )
     if not settings.learning.enabled:
-        STDERR.print("[dim]learning.enabled is false: none of this is used.[/dim]")
+        note("learning.enabled is false: none of this is used.")
     elif not (judge.layer.score or judge.layer.fails):
         least = settings.learning.min_outcomes
-        STDERR.print(f"[dim]Nothing is learned from fewer than {least} outcomes that tell something.[/dim]")
+        note(f"Nothing is learned from fewer than {least} outcomes that tell something.")
 
 
 async def _tune(settings: Settings, rows: Sequence[Labelled], reset: bool) -> tuple[int, Judge]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tierwise.server.commands.console import STDERR, write_json, write_table
+from tierwise.server.commands.console import note, write_json, write_table
 from tierwise.server.runtime import open_runtime, run
 from tierwise.server.settings import Settings
 from tierwise.server.tools.base import ToolContext
@@ -34,7 +34,7 @@ def run_models(settings: Settings, environ: Mapping[str, str], *, as_json: bool)
         ],
         right=("$/M in", "$/M out", "window"),
     )
-    STDERR.print(f"[dim]Tiers from {listed.source}.[/dim]")
+    note(f"Tiers from {listed.source}.")
 
 
 async def _models(settings: Settings, environ: Mapping[str, str]) -> ModelList:

@@ -23,9 +23,11 @@ def run_reprice(settings: Settings, environ: Mapping[str, str], since: str, *, d
     if changed:
         _show(changes)
     unknown = sum(change.unknown for change in changes.values())
-    left = f" {unknown:,} attempts keep their cost, because no price is known today." if unknown else ""
+    reported = sum(change.reported for change in changes.values())
     done = "would change; --dry-run changed nothing" if dry_run else "were changed"
-    STDERR.print(f"{changed:,} attempts {done}.{left}")
+    kept = f" {unknown:,} attempts keep their cost, because no price is known today." if unknown else ""
+    kept += f" {reported:,} kept what their provider reported." if reported else ""
+    STDERR.print(f"{changed:,} attempts {done}.{kept}")
 
 
 async def _reprice(

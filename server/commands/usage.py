@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tierwise.routing.engine import Engine
 from tierwise.server import usage
-from tierwise.server.commands.console import STDOUT, dollars, write_json
+from tierwise.server.commands.console import STDOUT, dollars, plain, write_json
 from tierwise.server.runtime import open_runtime, run
 from tierwise.server.savings import Savings, savings
 from tierwise.server.settings import Settings
@@ -89,7 +89,7 @@ async def report(engine: Engine, query: usage.UsageQuery, compared_to: str | Non
 def rendered(found: Report, group_by: str) -> RenderableType:
     """The report as a terminal shows it."""
     title = Text(f"{found.start} to {found.end}", style="bold")
-    return Group(title, _table(found, group_by), Text(_gist(found), style="dim"))
+    return Group(title, _table(found, group_by), plain(_gist(found), "dim"))
 
 
 def _table(found: Report, group_by: str) -> Table:
@@ -107,7 +107,7 @@ def _table(found: Report, group_by: str) -> Table:
     for item in found.groups:
         bar = Text(block * round(_BAR_WIDTH * item.cost / (most or 1)), style="cyan")
         cells = (f"{item.calls:,}", f"{item.tokens:,}", dollars(item.cost))
-        table.add_row(Text(item.key or "none"), *cells, bar)
+        table.add_row(plain(item.key or "none"), *cells, bar)
     return table
 
 
@@ -119,6 +119,7 @@ def _gist(found: Report) -> str:
         (f"{dollars(found.saved_usd)} less than on the complex tier's first model", True),
         (_compared(found.savings), found.savings.compared_to),
         (f"{found.failed_calls:,} failed", found.failed_calls),
+        (f"{found.cancelled_calls:,} cancelled", found.cancelled_calls),
         (f"{found.unpriced_calls:,} attempts of unknown price", found.unpriced_calls),
         (f"about {dollars(found.projected_monthly_cost)} a month", True),
     ]

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from tierwise.routing.engine import Engine
 from tierwise.routing.errors import InvalidRequest
+from tierwise.server.plain import visible
 from tierwise.server.schema import compact_schema
 from tierwise.server.settings import Settings
 
@@ -43,6 +44,13 @@ def _sendable(text: str) -> str:
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty; say what the model should answer")
+    return text
+
+
+def one_line(text: str) -> str:
+    """The text, if it can be shown in a report; else `ValueError`."""
+    if "\n" in text or "\t" in text or visible(text) != text:
+        raise ValueError("holds a control character or a second line; take it out")
     return text
 
 

@@ -1,24 +1,28 @@
 """`chat` and `chat_result`: a prompt in, an answer and its receipt out."""
 
+import json
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from mcp_types import ToolAnnotations
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
-from tierwise.routing.request import ChatRequest, Message, Tier
-from tierwise.routing.settings import Strategy
+from tierwise.routing.request import ChatRequest, ReasoningEffort, Strategy, Tier, ToolCall
+from tierwise.server.images import load_images
 from tierwise.server.settings import UsageSettings
-from tierwise.server.tools.base import (
-    Answer,
-    Arguments,
-    Prompt,
-    Text,
-    Tool,
-    ToolContext,
+from tierwise.server.tools.base import Answer, Arguments, Text, Tool, ToolContext
+from tierwise.server.tools.conversation import (
+    OBJECTS,
+    JsonText,
+    Name,
+    OfferedTool,
+    Turn,
+    definitions,
+    messages,
 )
 from tierwise.storage.records import AttemptRecord
 
@@ -26,13 +30,6 @@ PROGRESS_INTERVAL = 1.0
 """Seconds between two looks at the growing text."""
 SILENT_INTERVAL = 5.0
 """Seconds after which progress is sent though nothing new was written."""
-
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-
-
-class Turn(Arguments):
-    role: Literal["user", "assistant", "system"]
-    content: Text
 
 
 def _labels(metadata: dict[str, Any]) -> dict[str, str]:
@@ -53,7 +50,8 @@ Whole = Annotated[int, BeforeValidator(_no_boolean)]
 
 
 class ChatArguments(Arguments):
-    prompt: Prompt = Field(description="What the model should answer")
+    prompt: Text = Field(description="What the model should answer; empty after tool results")
+    images: list[str] | None = Field(None, max_length=16, description="Shown with it: https or data URLs")
     model: Name | None = Field(
         None, description="Alias, model or provider/model; default: chosen by difficulty"
     )
@@ -62,6 +60,7 @@ class ChatArguments(Arguments):
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, description="0 to 2")
     system_prompt: Text | None = Field(None, description="Instructions to the model")
     history: list[Turn] | None = Field(None, description="Earlier turns, oldest first")
+    conversation_id: Name | None = Field(None, description="Any id; its earlier turns are kept here")
     use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
     operation: Name = Field("chat", description="Label for usage reports")
     tenant: Name | None = Field(None, description="On whose behalf; for reports and budgets")
@@ -75,10 +74,18 @@ class ChatArguments(Arguments):
     max_cost_usd: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="Worst-case cost; a cheaper tier is taken to keep it"
     )
-
     strategy: Strategy | None = Field(
         None, description="cascade: a cheap model first, a better one if needed"
     )
+    response_schema: Annotated[JsonText, Field(json_schema_extra={"type": "object"})] | None = Field(
+        None, description="JSON Schema the answer must keep to"
+    )
+    tools: Annotated[list[OfferedTool], Field(json_schema_extra=OBJECTS)] | None = Field(
+        None, max_length=128, description="Tools the model may call: {name, description, parameters}"
+    )
+    tool_choice: Name | None = Field(None, description="auto, none, required or a tool's name")
+    reasoning_effort: ReasoningEffort | None = Field(None, description="How long to think")
+    drop_params: bool = Field(False, description="Leave reasoning_effort away where a model lacks it")
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "ChatArguments":
@@ -96,6 +103,7 @@ class ChatArguments(Arguments):
             tier=self.tier,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
+            conversation_id=self.conversation_id,
             use_cache=self.use_cache,
             operation=self.operation,
             tenant=usage.tenant if self.tenant is None else self.tenant,
@@ -104,12 +112,12 @@ class ChatArguments(Arguments):
             fallback_models=None if self.fallback_models is None else tuple(self.fallback_models),
             max_cost_usd=self.max_cost_usd,
             strategy=self.strategy,
+            response_schema=self.response_schema,
+            tools=definitions(self.tools),
+            tool_choice=self.tool_choice,
+            reasoning_effort=self.reasoning_effort,
+            drop_params=self.drop_params,
         )
-
-
-def messages(history: list[Turn] | None) -> tuple[Message, ...]:
-    """The turns as the engine takes them."""
-    return tuple(Message(turn.role, turn.content) for turn in history or ())
 
 
 class ChatResultArguments(Arguments):
@@ -124,6 +132,12 @@ class Attempt(BaseModel):
     cost_usd: float | None
 
 
+class ToolCalled(BaseModel):
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
 class ChatStatus(BaseModel):
     status: Literal["done", "running"]
     call_id: str
@@ -131,22 +145,28 @@ class ChatStatus(BaseModel):
 
 
 class ChatResult(ChatStatus):
-    model: str | None = None
-    provider: str | None = None
-    tier: Tier | None = None
-    tier_chosen: Tier | None = None
-    complexity_score: float | None = None
-    reason: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
+    """What is always there first; the rest where it tells something."""
+
+    model: str
+    provider: str
+    tier: Tier
+    complexity_score: float
+    reason: str
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
     cost_usd: float | None
-    cost_note: str | None = None
     saved_usd: float | None
-    latency_ms: float | None = None
-    cached: bool | Literal["semantic"] | None = None
+    latency_ms: float
+    cached: bool | Literal["semantic"]
+    finish_reason: str
+    tier_chosen: Tier | None = None
+    cost_note: str | None = None
     similarity: float | None = None
-    finish_reason: str | None = None
+    structured: Any = None
+    tool_calls: list[ToolCalled] | None = None
+    prompt_cache_saved_usd: float | None = None
+    dropped_params: list[str] | None = None
     attempts: list[Attempt] | None = None
     warning: str | None = None
 
@@ -154,6 +174,9 @@ class ChatResult(ChatStatus):
 async def chat(context: ToolContext, arguments: ChatArguments) -> Answer:
     """Answer the prompt, or hand back a `call_id` when the answer takes longer than the caller can wait."""
     request = arguments.request(context.settings.usage_tracking)
+    if arguments.images:
+        pictures = await load_images(arguments.images, context.settings.server.media_folders)
+        request = replace(request, images=pictures)
     call = await context.engine.start(request, watched=context.report_progress is not None)
     try:
         return await _answer(context, call, context.settings.server.answer_within)
@@ -177,10 +200,10 @@ async def chat_result(context: ToolContext, arguments: ChatResultArguments) -> A
 async def _answer(context: ToolContext, call: Call, within: float) -> Answer:
     if await _wait(context, call, within):
         result = chat_result_of(call.receipt())
-        return Answer(result, result.content)
+        return Answer(result, None if result.tool_calls else result.content)
     context.engine.keep(call)
-    result = ChatResult(status="running", call_id=call.id, content=call.text, cost_usd=None, saved_usd=None)
-    so_far = f" So far:\n{call.text}" if call.text else ""
+    result = ChatStatus(status="running", call_id=call.id, content=call.shown)
+    so_far = f" So far:\n{call.shown}" if call.text else ""
     return Answer(result, f'Still running: fetch the answer with chat_result(call_id="{call.id}").{so_far}')
 
 
@@ -193,7 +216,7 @@ async def _wait(context: ToolContext, call: Call, within: float) -> bool:
     while (left := start + within - time.monotonic()) > 0:
         if await call.wait(min(PROGRESS_INTERVAL, left)):
             return True
-        now, text = time.monotonic(), call.text
+        now, text = time.monotonic(), call.shown
         if text != told or now - told_at >= SILENT_INTERVAL:
             await context.report_progress(round(now - start, 3), text)
             told, told_at = text, now
@@ -207,6 +230,12 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         "cost_note": receipt.cost_note,
         "attempts": _attempts(receipt.attempts) if _worth_telling(receipt.attempts) else None,
         "similarity": None if receipt.similarity is None else round(receipt.similarity, 3),
+        "structured": receipt.structured,
+        "tool_calls": [_called(call) for call in receipt.tool_calls] or None,
+        "prompt_cache_saved_usd": None
+        if receipt.prompt_cache_saved is None
+        else usd(receipt.prompt_cache_saved),
+        "dropped_params": list(receipt.dropped_params) or None,
         "warning": receipt.warning,
     }
     return ChatResult(
@@ -224,10 +253,14 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         cost_usd=None if receipt.cost is None else usd(receipt.cost),
         saved_usd=None if receipt.saved is None else usd(receipt.saved),
         latency_ms=round(receipt.latency_ms, 1),
-        cached=receipt.cached if receipt.similarity is None else "semantic",
+        cached=receipt.cached_as,
         finish_reason=receipt.finish_reason,
         **{name: value for name, value in optional.items() if value is not None},
     )
+
+
+def _called(call: ToolCall) -> ToolCalled:
+    return ToolCalled(id=call.id, name=call.name, arguments=json.loads(call.arguments))
 
 
 def _worth_telling(records: tuple[AttemptRecord, ...]) -> bool:

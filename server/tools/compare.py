@@ -12,13 +12,14 @@ from tierwise.routing.calls import Call
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.policy import TYPICAL_OUTPUT_TOKENS, Plan
 from tierwise.routing.pricing import cost, nano_usd, usd
-from tierwise.routing.providers.base import Usage
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.spending import dollars, most
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.server.tools.base import Answer, Arguments, Prompt, Text, Tool, ToolContext
-from tierwise.server.tools.chat import Name, Whole
+from tierwise.server.tools.chat import Whole
+from tierwise.server.tools.conversation import Name
 from tierwise.storage.errors import TierwiseError
+from tierwise.storage.records import Usage
 
 _MOST_COMPARED = 8
 
@@ -64,8 +65,8 @@ def _alone(prompt: str, model: str, **more: Any) -> ChatRequest:
 
 
 def _estimate(plan: Plan, typical: int) -> Estimate:
-    tokens = estimate_prompt_tokens(plan.request.messages)
-    if not plan.candidates:
+    tokens = estimate_prompt_tokens(plan.request.payload)
+    if not plan.candidates and not plan.peers:
         [out] = plan.excluded
         return Estimate(
             model=out.model.id,
@@ -78,7 +79,7 @@ def _estimate(plan: Plan, typical: int) -> Estimate:
         )
     candidate = plan.first
     output, price = min(candidate.max_tokens, typical), candidate.model.price
-    dearest = most(candidate, plan.request.messages)
+    dearest = most(candidate, plan.request.payload)
     estimate = Estimate(
         model=candidate.model.id,
         provider=candidate.model.provider,
@@ -129,8 +130,9 @@ class Compared(BaseModel):
     cost_usd: float | None = None
     latency_ms: float | None = None
     output_tokens: int | None = None
-    cached: bool | None = None
+    cached: bool | Literal["semantic"] | None = None
     call_id: str | None = None
+    warning: str | None = None
 
 
 class Comparison(BaseModel):
@@ -206,8 +208,9 @@ def _answered(call: Call, name: str) -> Compared:
         cost_usd=None if receipt.cost is None else usd(receipt.cost),
         latency_ms=round(receipt.latency_ms, 1),
         output_tokens=receipt.output_tokens,
-        cached=receipt.cached,
+        cached=receipt.cached_as,
         call_id=call.id,
+        warning=receipt.warning,
     )
 
 

@@ -6,8 +6,10 @@ from typing import Any
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel
 
+from tierwise.routing.health import Health
 from tierwise.routing.models import Model
 from tierwise.routing.request import Tier
+from tierwise.server.health import Traffic, traffic_of
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
 
 _PICO_PER_MICRO = 1_000_000
@@ -28,9 +30,10 @@ class ListedModel(BaseModel):
     output_usd_per_million: float | None
     price_note: str | None = None
     context_window: int | None
-    capabilities: list[str]
+    capabilities: list[str] | None
     deprecation_date: str | None = None
     health: str
+    traffic: Traffic | None = None
 
 
 class ModelList(BaseModel):
@@ -44,18 +47,19 @@ async def list_models(context: ToolContext, arguments: ListModelsArguments) -> A
 
 async def model_list(context: ToolContext) -> ModelList:
     """Every model of the catalogue, those of the lower tiers first."""
-    catalog = await context.engine.catalog()
+    catalog, health = await context.engine.catalog(), await context.engine.vitals.health()
     return ModelList(
-        source=catalog.source, models=[_listed(model, tiers) for model, tiers in catalog.models()]
+        source=catalog.source, models=[_listed(model, tiers, health) for model, tiers in catalog.models()]
     )
 
 
-def _listed(model: Model, tiers: tuple[Tier, ...]) -> ListedModel:
+def _listed(model: Model, tiers: tuple[Tier, ...], health: Health) -> ListedModel:
     rates = model.price and model.price.rates
     optional: dict[str, Any] = {
         "key_variable": model.key_variable,
         "price_note": model.price_note,
         "deprecation_date": model.deprecation_date and model.deprecation_date.isoformat(),
+        "traffic": traffic_of(model, health),
     }
     return ListedModel(
         model=model.id,
@@ -65,16 +69,18 @@ def _listed(model: Model, tiers: tuple[Tier, ...]) -> ListedModel:
         input_usd_per_million=rates and rates.input / _PICO_PER_MICRO,
         output_usd_per_million=rates and rates.output / _PICO_PER_MICRO,
         context_window=model.context_window,
-        capabilities=list(model.capabilities),
-        health=_health(model),
+        capabilities=None if model.capabilities is None else list(model.capabilities),
+        health=_health(model, health),
         **{name: value for name, value in optional.items() if value is not None},
     )
 
 
-def _health(model: Model) -> str:
+def _health(model: Model, health: Health) -> str:
     """What stands in the way of using the model, or `ready`."""
     if not model.key_present:
         return "no key"
+    if rest := health.rest(model):
+        return rest.reason
     return model.warning(datetime.now(UTC).date()) or "ready"
 
 

@@ -1,9 +1,6 @@
 """MCP over HTTP: streamable HTTP at /mcp, or the older HTTP+SSE at /sse."""
 
-import logging
-import os
 import signal
-import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -19,16 +16,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from tierwise.server.errors import CannotListen
-from tierwise.server.settings import ServerSettings
-
-_log = logging.getLogger(__name__)
+from tierwise.server.transports.door import Door
 
 MAX_BODY_BYTES = 64 * 2**20
 """As much as a message over stdio may have."""
 MAX_SESSIONS = 1000
 """Each takes some 40 KB while its client stays away."""
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _KEEP_ALIVE_SECONDS = 75
 """For which an idle connection stays open: longer than clients keep theirs (5 s in httpx, 60 in many
 proxies), or a request that goes out as the server closes it fails."""
@@ -37,32 +30,24 @@ _GRACE_SECONDS = 1
 
 
 async def serve_http(
-    server: Server[Any], transport: Literal["http", "sse"], settings: ServerSettings, stop: anyio.Event
+    server: Server[Any], transport: Literal["http", "sse"], door: Door, stop: anyio.Event
 ) -> None:
-    """Serve until `stop` is set; then connections have a second to finish.
-
-    Raises:
-        CannotListen: the address is taken or not this machine's.
-    """
-    listener = _listen(settings.host, settings.port)
-    host, port = listener.getsockname()[:2]
-    path = "/mcp" if transport == "http" else "/sse"
-    _log.warning("Serving MCP at http://%s:%d%s", f"[{host}]" if ":" in host else host, port, path)
-    if not _is_loopback(settings.host):
-        _log.warning(
-            "Whoever can reach this address can spend your money: put authentication in front of it."
-        )
-    app = _http_app(server, settings) if transport == "http" else _sse_app(server, settings, stop)
+    """Serve until `stop` is set; then connections have a second to finish."""
+    door.announce("/mcp" if transport == "http" else "/sse")
     config = uvicorn.Config(
-        app,
+        door.guarding(_http_app(server) if transport == "http" else _sse_app(server, stop)),
         log_config=None,
         access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     web = _Uvicorn(config)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(web.serve, [listener])
+        tasks.start_soon(web.serve, [door.listener])
         await stop.wait()
         web.handle_exit(signal.SIGTERM, None)  # which also tells open event streams to end
 
@@ -75,31 +60,7 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise CannotListen(
-            f"Cannot listen on {host}, port {port}: {reason}. Choose another with --host and --port."
-        ) from None
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("127.0.0.1", "localhost", "::1")
-
-
-def _security(settings: ServerSettings) -> TransportSecuritySettings:
-    """Only requests to a known host name are answered, so that no web page can reach the server by
-    rebinding a name of its own."""
-    own = f"[{settings.host}]" if ":" in settings.host else settings.host
-    names = dict.fromkeys((*_LOOPBACK, own, *settings.allowed_hosts))
-    hosts = [address for name in names for address in (name, f"{name}:*")]
-    origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=origins
-    )
+_CHECKED_BEFORE = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
 
 async def _healthz(request: Request) -> Response:
@@ -109,18 +70,18 @@ async def _healthz(request: Request) -> Response:
 _HEALTHZ = Route("/healthz", _healthz)
 
 
-def _http_app(server: Server[Any], settings: ServerSettings) -> Starlette:
+def _http_app(server: Server[Any]) -> Starlette:
     return server.streamable_http_app(
-        transport_security=_security(settings),
+        transport_security=_CHECKED_BEFORE,
         max_request_body_size=MAX_BODY_BYTES,
         max_sessions=MAX_SESSIONS,
         custom_starlette_routes=[_HEALTHZ],
     )
 
 
-def _sse_app(server: Server[Any], settings: ServerSettings, stop: anyio.Event) -> Starlette:
+def _sse_app(server: Server[Any], stop: anyio.Event) -> Starlette:
     transport = SseServerTransport(
-        "/messages/", security_settings=_security(settings), max_request_body_size=MAX_BODY_BYTES
+        "/messages/", security_settings=_CHECKED_BEFORE, max_request_body_size=MAX_BODY_BYTES
     )
     return Starlette(
         routes=[

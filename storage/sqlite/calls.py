@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, Iterable
 from itertools import groupby
 from typing import Any
 
-from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
+from tierwise.storage.records import AttemptRecord, AttemptSample, CallRecord, CallStatus, Filters
 from tierwise.storage.sqlite.database import Database, Row
+from tierwise.storage.sqlite.filters import condition
 
 _LABELS = ("provider", "model", "tier", "operation", "tenant", "agent")
 _CALL = (
@@ -17,7 +18,7 @@ _TRIED = ("provider", "model")
 _ATTEMPT = (
     *("outcome", "error", "started_at", "latency_us", "input_tokens", "output_tokens", "cache_read_tokens"),
     *("cache_write_tokens", "reasoning_tokens", "estimated", "cost_nano_usd", "old_cost_nano_usd"),
-    "cost_note",
+    *("cost_note", "cost_reported", "billed"),
 )
 _COLUMNS = [
     "page.id",
@@ -32,14 +33,27 @@ _FIRST_OF_ATTEMPT = 1 + len(_LABELS) + len(_CALL)
 _PAGE = f"""
     SELECT {", ".join(_COLUMNS)}
     FROM (
-        SELECT * FROM calls WHERE (started_at, id) > (?, ?) AND started_at < ?
-        ORDER BY started_at, id LIMIT ?
+        SELECT * FROM calls
+        WHERE (started_at, id) > (:started_at, :id) AND started_at < :end AND {{wanted}}
+        ORDER BY started_at, id LIMIT :batch
     ) AS page
     CROSS JOIN labels AS own ON own.id = page.labels
     LEFT JOIN attempts ON attempts.call = page.id
     LEFT JOIN labels AS tried ON tried.id = attempts.labels
     ORDER BY page.started_at, page.id, ordinal
 """  # noqa: S608  our own names
+_RECENT = """
+    SELECT provider, model, outcome, attempts.started_at, latency_us, output_tokens, EXISTS (
+        SELECT 1 FROM attempts AS next
+        WHERE next.call = attempts.call AND next.ordinal = attempts.ordinal + 1
+            AND next.labels <> attempts.labels
+    )
+    FROM (SELECT id FROM calls WHERE started_at >= ? ORDER BY started_at DESC, id DESC LIMIT ?) AS page
+    CROSS JOIN attempts ON attempts.call = page.id
+    CROSS JOIN labels ON labels.id = attempts.labels
+    ORDER BY attempts.started_at DESC, attempts.call DESC, ordinal DESC
+"""
+_SAMPLE = ("provider", "model", "outcome", "started_at", "latency_us", "output_tokens", "left")
 _SCORES = "SELECT complexity_score FROM calls WHERE complexity_score IS NOT NULL ORDER BY id DESC LIMIT ?"
 
 
@@ -48,14 +62,22 @@ async def read_scores(database: Database, limit: int) -> list[float]:
     return [score for (score,) in await database.fetch(_SCORES, (limit,))]
 
 
+async def read_samples(database: Database, since: int, limit: int) -> list[AttemptSample]:
+    """See `Ledger.recent_attempts`."""
+    found = [_values(_SAMPLE, row) for row in await database.fetch(_RECENT, (since, limit))]
+    return [AttemptSample(left=bool(values.pop("left")), **values) for values in found]
+
+
 async def read_calls(
-    database: Database, start: int, end: int, batch: int
+    database: Database, start: int, end: int, filters: Filters, batch: int
 ) -> AsyncGenerator[list[CallRecord]]:
     """See `Ledger.export_calls`."""
-    key = (start, 0)
-    while rows := await database.fetch(_PAGE, (*key, end, batch)):
+    wanted, parameters = condition(filters)
+    query = _PAGE.format(wanted=wanted)
+    parameters |= {"started_at": start, "id": 0, "end": end, "batch": batch}
+    while rows := await database.fetch(query, parameters):
         calls = [_call(list(lines)) for _, lines in groupby(rows, key=lambda row: row[0])]
-        key = (calls[-1].started_at, rows[-1][0])
+        parameters |= {"started_at": calls[-1].started_at, "id": rows[-1][0]}
         yield calls
 
 
@@ -72,7 +94,9 @@ def _call(rows: list[Row]) -> CallRecord:
 def _attempt(row: Row) -> AttemptRecord:
     values = _values((*_TRIED, *_ATTEMPT), row)
     values["estimated"] = bool(values["estimated"])
-    return AttemptRecord(**values)
+    values["cost_reported"] = bool(values["cost_reported"])
+    billed = json.loads(values.pop("billed") or "{}")
+    return AttemptRecord(**values, **billed)
 
 
 def _values(names: Iterable[str], row: Row) -> dict[str, Any]:

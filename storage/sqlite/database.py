@@ -22,6 +22,8 @@ _PRAGMAS = (
     "PRAGMA synchronous = NORMAL",
     # Off by default; an attempt without its call must not exist.
     "PRAGMA foreign_keys = ON",
+    # An answer that has expired is overwritten, and not only forgotten. Some builds do so by default.
+    "PRAGMA secure_delete = ON",
 )
 
 

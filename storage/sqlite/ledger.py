@@ -3,7 +3,8 @@
 import json
 import sqlite3
 
-from tierwise.storage.records import AttemptRecord, CallRecord
+from tierwise.storage.records import RARELY_BILLED, AttemptRecord, CallRecord
+from tierwise.storage.sqlite.metadata import metadata_text
 from tierwise.storage.sqlite.rollup import add_to_rollup
 from tierwise.storage.sqlite.text import storable
 
@@ -23,8 +24,8 @@ _ADD_CALL = """
 _ADD_ATTEMPT = """
     INSERT INTO attempts (call, ordinal, labels, outcome, error, started_at, latency_us, input_tokens,
         output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, estimated, cost_nano_usd,
-        old_cost_nano_usd, cost_note)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        old_cost_nano_usd, cost_note, cost_reported, billed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -66,11 +67,12 @@ def _call_row(call: CallRecord, labels: int) -> tuple[object, ...]:
         call.cached,
         call.saved_nano_usd,
         call.finish_reason,
-        json.dumps(call.metadata, separators=(",", ":")) if call.metadata else None,
+        metadata_text(call.metadata),
     )
 
 
 def _attempt_row(attempt: AttemptRecord) -> tuple[object, ...]:
+    billed = {name: value for name in RARELY_BILLED if (value := getattr(attempt, name))}
     return (
         attempt.outcome,
         attempt.error,
@@ -85,4 +87,6 @@ def _attempt_row(attempt: AttemptRecord) -> tuple[object, ...]:
         attempt.cost_nano_usd,
         attempt.old_cost_nano_usd,
         attempt.cost_note,
+        attempt.cost_reported,
+        json.dumps(billed, separators=(",", ":")) if billed else None,
     )

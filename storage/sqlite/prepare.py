@@ -4,17 +4,21 @@ import errno
 import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tierwise.storage.errors import StorageError
 from tierwise.storage.sqlite.database import connect
 from tierwise.storage.sqlite.errors import damage_note, is_damage, storage_errors
 from tierwise.storage.sqlite.key import load_key
 from tierwise.storage.sqlite.migrate import migrate
 
 _logger = logging.getLogger(__name__)
+
+_KEY = "cache.key"
 
 # A full check takes about 4 ms for each MB: larger files get it only after damage was met in use.
 _ALWAYS_CHECKED = 4 * 1024**2
@@ -30,7 +34,8 @@ def prepare(path: Path, busy_timeout: float) -> bytes:
         StorageError: the matching subclass, where there is one.
     """
     with storage_errors(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(path.parent)
+        _refuse_links(path)
         with _alone(path, busy_timeout):
             if path.exists() and _is_damaged(path, busy_timeout):
                 _set_aside(path)
@@ -38,10 +43,33 @@ def prepare(path: Path, busy_timeout: float) -> bytes:
             _create(path)
             _refuse_read_only(path)
             with closing(connect(path, busy_timeout)) as connection:
+                if not connection.execute("PRAGMA page_count").fetchone()[0]:
+                    # So that room can be given back to the disk bit by bit, while others use the file.
+                    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 # Readers and the one writer do not wait for each other; the file remembers it.
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection, path)
-            return load_key(path.with_name("cache.key"))
+            return load_key(path.with_name(_KEY))
+
+
+def _make_folder(folder: Path) -> None:
+    """Make `folder` with the folders above it, all of them for its owner alone."""
+    missing = [it for it in (folder, *folder.parents) if not it.exists()]
+    for it in reversed(missing):
+        it.mkdir(mode=0o700, exist_ok=True)  # another process may be as far as this one
+    if folder.stat().st_mode & stat.S_IWOTH:
+        _logger.warning("Everybody can put files into %s, and take them away: run chmod 700 on it.", folder)
+
+
+def _refuse_links(path: Path) -> None:
+    """Whoever could plant a link here would choose the file that is written, or the key."""
+    beside = (f"{path.name}{suffix}" for suffix in ("-wal", "-shm", "-journal", ".lock"))
+    for part in (path, *map(path.with_name, beside), path.with_name(_KEY), damage_note(path)):
+        if part.is_symlink():
+            raise StorageError(
+                f"{part} is a symbolic link, through which tierwise would write elsewhere. Remove it, or set"
+                " TIERWISE_DATA_DIR to the folder in which the file really lies."
+            )
 
 
 @contextmanager

@@ -1,19 +1,38 @@
 """The `Store` on SQLite."""
 
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 from anyio import to_thread
 
+from tierwise.storage.breakers import Breaker
 from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
+from tierwise.storage.conversations import ConversationRecord
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
 from tierwise.storage.ports import NO_FILTERS, Store
-from tierwise.storage.records import CachedAnswer, CallRecord, Dimension, Finding, UsageRow
+from tierwise.storage.records import (
+    AttemptSample,
+    Attribute,
+    CachedAnswer,
+    CallRecord,
+    Filters,
+    Finding,
+    UsageRow,
+)
+from tierwise.storage.sqlite.breakers import (
+    claim_probe,
+    half_open,
+    note_failure,
+    note_success,
+    read_breakers,
+    release_probe,
+)
 from tierwise.storage.sqlite.budgets import (
     delete_budget,
+    hold_unreserved,
     read_account,
     read_budgets,
     reserve,
@@ -21,7 +40,13 @@ from tierwise.storage.sqlite.budgets import (
     settle,
 )
 from tierwise.storage.sqlite.cache import find_alike, find_answer, keep_answer, purge
-from tierwise.storage.sqlite.calls import read_calls, read_scores
+from tierwise.storage.sqlite.calls import read_calls, read_samples, read_scores
+from tierwise.storage.sqlite.calls_usage import read_series
+from tierwise.storage.sqlite.conversations import (
+    find_conversation,
+    keep_conversation,
+    purge_conversations,
+)
 from tierwise.storage.sqlite.database import Database, open_database
 from tierwise.storage.sqlite.ledger import add_call
 from tierwise.storage.sqlite.outcomes import (
@@ -34,7 +59,6 @@ from tierwise.storage.sqlite.outcomes import (
 from tierwise.storage.sqlite.prepare import prepare
 from tierwise.storage.sqlite.soundness import check, repair
 from tierwise.storage.sqlite.upkeep import prune, set_costs
-from tierwise.storage.sqlite.usage import read_series
 
 
 class SQLiteStore(Store):
@@ -57,6 +81,7 @@ class SQLiteStore(Store):
         so a caller that must know that it is committed shields it."""
 
         def work(connection: sqlite3.Connection) -> Committed:
+            hold_unreserved(connection, call)
             row = add_call(connection, call)
             if row is None:
                 return Committed()
@@ -77,13 +102,16 @@ class SQLiteStore(Store):
     async def recent_scores(self, limit: int) -> list[float]:
         return await read_scores(self._database, limit)
 
+    async def recent_attempts(self, *, since: int, limit: int) -> list[AttemptSample]:
+        return await read_samples(self._database, since, limit)
+
     async def usage(
         self,
         *,
         start: int,
         end: int,
-        group_by: Sequence[Dimension] = (),
-        filters: Mapping[Dimension, str] = NO_FILTERS,
+        group_by: Sequence[Attribute] = (),
+        filters: Filters = NO_FILTERS,
     ) -> list[UsageRow]:
         [rows] = await read_series(self._database, (start, end), group_by, filters)
         return rows
@@ -92,13 +120,15 @@ class SQLiteStore(Store):
         self,
         bounds: Sequence[int],
         *,
-        group_by: Sequence[Dimension] = (),
-        filters: Mapping[Dimension, str] = NO_FILTERS,
+        group_by: Sequence[Attribute] = (),
+        filters: Filters = NO_FILTERS,
     ) -> list[list[UsageRow]]:
         return await read_series(self._database, bounds, group_by, filters)
 
-    def export_calls(self, *, start: int, end: int, batch: int = 1000) -> AsyncIterator[list[CallRecord]]:
-        return read_calls(self._database, start, end, batch)
+    def export_calls(
+        self, *, start: int, end: int, filters: Filters = NO_FILTERS, batch: int = 1000
+    ) -> AsyncIterator[list[CallRecord]]:
+        return read_calls(self._database, start, end, filters, batch)
 
     async def set_costs(self, costs: Sequence[tuple[str, int, int]]) -> int:
         return await self._database.transact(partial(set_costs, costs=costs))
@@ -152,6 +182,40 @@ class SQLiteStore(Store):
 
     async def reset_outcomes(self) -> int:
         return await self._database.transact(reset_outcomes)
+
+    async def note_failure(
+        self, deployment: str, error: str, *, now: int, threshold: int, cooldown_ms: int
+    ) -> Breaker:
+        def work(connection: sqlite3.Connection) -> Breaker:
+            return note_failure(connection, deployment, error, now, threshold, cooldown_ms)
+
+        return await self._database.transact(work)
+
+    async def note_success(self, deployment: str) -> None:
+        await self._database.transact(partial(note_success, deployment=deployment))
+
+    async def half_open(self, deployment: str, *, now: int) -> None:
+        await self._database.transact(partial(half_open, deployment=deployment, now=now))
+
+    async def claim_probe(self, deployment: str, *, now: int, lease_ms: int) -> bool:
+        work = partial(claim_probe, deployment=deployment, now=now, lease_ms=lease_ms)
+        return await self._database.transact(work)
+
+    async def release_probe(self, deployment: str, *, probe_at: int) -> None:
+        work = partial(release_probe, deployment=deployment, probe_at=probe_at)
+        await self._database.transact(work)
+
+    async def breakers(self) -> list[Breaker]:
+        return await read_breakers(self._database)
+
+    async def find_conversation(self, conversation_id: str) -> ConversationRecord | None:
+        return await find_conversation(self._database, conversation_id)
+
+    async def keep_conversation(self, record: ConversationRecord) -> bool:
+        return await self._database.transact(partial(keep_conversation, record=record))
+
+    async def purge_conversations(self, *, before: int) -> int:
+        return await self._database.transact(partial(purge_conversations, before=before))
 
     async def aclose(self) -> None:
         await self._resources.aclose()

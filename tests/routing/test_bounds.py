@@ -1,52 +1,71 @@
 """The most that a call can cost is never less than what it does cost."""
 
+from dataclasses import fields
+from datetime import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tierwise.routing.off_peak import OffPeakHours, Window
 from tierwise.routing.pricing import Price, Rates, cost, most_cost
-from tierwise.routing.providers.base import Usage
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, most_prompt_tokens
+from tierwise.storage.records import Usage
 
 RATE = st.integers(0, 10**9)
-RATES = st.builds(
-    Rates,
-    input=RATE,
-    output=RATE,
-    cache_read=st.none() | RATE,
-    cache_write=st.none() | RATE,
-    reasoning=st.none() | RATE,
+PARTS = [field.name for field in fields(Rates) if field.name not in ("input", "output")]
+RATES = st.builds(Rates, input=RATE, output=RATE, **{part: st.none() | RATE for part in PARTS})
+ABOVE = st.lists(st.tuples(st.integers(1, 2000), RATES), max_size=3).map(
+    lambda brackets: tuple(sorted(brackets, key=lambda bracket: bracket[0]))
 )
+TIERS = st.tuples(st.just("priority"), st.builds(Price, rates=RATES, above=ABOVE))
+NIGHT = OffPeakHours((Window(time(0), time(6)),))
 PRICES = st.builds(
     Price,
     rates=RATES,
-    above=st.lists(st.tuples(st.integers(1, 2000), RATES), max_size=3).map(
-        lambda brackets: tuple(sorted(brackets, key=lambda bracket: bracket[0]))
-    ),
+    above=ABOVE,
+    request=RATE,
+    service_tiers=st.lists(TIERS, max_size=1).map(tuple),
+    off_peak=st.none() | st.tuples(st.just(NIGHT), RATES),
 )
 TOKENS = st.integers(0, 3000)
 
 
 @given(
-    price=PRICES, tokens=st.tuples(TOKENS, TOKENS, TOKENS, TOKENS, TOKENS), spare=st.tuples(TOKENS, TOKENS)
+    price=PRICES,
+    sent=st.tuples(TOKENS, TOKENS, TOKENS, TOKENS, TOKENS),
+    made=st.tuples(TOKENS, TOKENS, TOKENS),
+    spare=st.tuples(TOKENS, TOKENS),
+    tier=st.sampled_from(["", "priority"]),
+    hour=st.integers(0, 23),
 )
 def test_no_usage_within_the_bounds_costs_more_than_the_most(
-    price: Price, tokens: tuple[int, ...], spare: tuple[int, int]
+    price: Price,
+    sent: tuple[int, ...],
+    made: tuple[int, ...],
+    spare: tuple[int, int],
+    tier: str,
+    hour: int,
 ) -> None:
-    plain, read, written, said, thought = tokens
+    _, read, written, kept, seen = sent
+    _, thought, drawn = made
     usage = Usage(
-        input_tokens=plain + read + written,
-        output_tokens=said + thought,
+        input_tokens=sum(sent),
+        output_tokens=sum(made),
         cache_read_tokens=read,
-        cache_write_tokens=written,
+        cache_write_tokens=written + kept,
+        cache_write_1h_tokens=kept,
+        image_input_tokens=seen,
         reasoning_tokens=thought,
+        image_output_tokens=drawn,
+        service_tier=tier,
     )
     most = most_cost(usage.input_tokens + spare[0], usage.output_tokens + spare[1], price)
-    assert cost(usage, price) <= most
+    assert cost(usage, price, hour * 3_600_000) <= most
 
 
 @given(texts=st.lists(st.text(), max_size=4))
 def test_a_prompt_has_at_most_a_token_for_each_byte(texts: list[str]) -> None:
-    messages = [Message("user", text) for text in texts]
-    assert estimate_prompt_tokens(messages) <= most_prompt_tokens(messages)
-    assert most_prompt_tokens(messages) >= sum(len(text.encode()) for text in texts) + 16 * len(texts)
+    payload = Payload(messages=tuple(Message("user", text) for text in texts))
+    assert estimate_prompt_tokens(payload) <= most_prompt_tokens(payload)
+    assert most_prompt_tokens(payload) >= sum(len(text.encode()) for text in texts) + 16 * len(texts)

@@ -42,8 +42,6 @@ WEAK = {
 async def test_a_weak_answer_is_followed_by_one_of_the_next_tier_and_both_are_paid(
     fake: FakeProvider, store: Store, behaviour: Behaviour, fault: str, watched: bool
 ) -> None:
-    if watched and fault == "unsure":
-        pytest.skip("the fake provider streams no log probabilities")
     fake.always("small", behaviour)
     async with running(fake, store, routing=routing()) as bench:
         receipt = await bench.ask(tier=None, watched=watched)

@@ -168,6 +168,7 @@ def test_an_unknown_price_comes_with_what_to_set() -> None:
 def test_window_and_capabilities_come_from_the_map() -> None:
     model = catalog().resolve("gpt-4o-2024-08-06")
     assert (model.context_window, model.max_output_tokens) == (128_000, 16_384)
+    assert model.capabilities is not None
     assert {"vision", "function_calling"} <= set(model.capabilities)
     assert list(model.capabilities) == sorted(model.capabilities)
 

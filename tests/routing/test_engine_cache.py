@@ -44,6 +44,14 @@ async def test_a_cache_hit_of_the_best_model_saves_what_the_answer_had_cost(
     assert hit.saved == fresh.cost
 
 
+async def test_an_answer_saves_what_its_provider_said_that_it_cost(fake: FakeProvider, store: Store) -> None:
+    fake.always("standard", ok(usage={**USAGE, "cost": 0.25}))
+    async with running(fake, store, routing=only("fake/standard")) as bench:
+        fresh, hit = await bench.ask(), await bench.ask()
+    assert (fresh.cost, fresh.saved) == (250_000_000, 0)
+    assert (hit.cost, hit.saved) == (0, 250_000_000)
+
+
 async def test_a_call_that_skips_the_cache_refreshes_it(fake: FakeProvider, store: Store) -> None:
     fake.next("standard", ok(content="old"), ok(content="new"))
     async with running(fake, store) as bench:

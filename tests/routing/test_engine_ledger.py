@@ -10,6 +10,8 @@ from tests.routing.bench import (
     MARKS,
     PROMPT,
     answer_of,
+    litellm,
+    only,
     running,
 )
 from tierwise.routing.request import Tier
@@ -74,6 +76,24 @@ async def test_listeners_hear_of_each_call_with_the_figures_of_its_receipt(
     assert record.call_id == receipt.call_id
     assert (record.operation, record.metadata) == ("review", {"team": "core"})
     assert (record.cost_nano_usd, record.saved_nano_usd) == (receipt.cost, receipt.saved)
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "outcome"), [("stop", "bad_response"), ("content_filter", "content_refused")]
+)
+async def test_an_answer_without_a_word_is_charged_where_its_usage_is_reported(
+    fake: FakeProvider, store: Store, finish_reason: str, outcome: str
+) -> None:
+    thought = {**USAGE, "completion_tokens_details": {"reasoning_tokens": 100}}
+    fake.always("standard", ok(content="", finish_reason=finish_reason, usage=thought))
+    settings = litellm(fake, max_retries=0)
+    async with running(fake, store, litellm=settings, routing=only("fake/standard")) as bench:
+        for watched in (False, True):
+            await bench.failure(prompt=f"{watched}", watched=watched)
+    for record in bench.records:
+        [attempt] = record.attempts
+        assert (attempt.outcome, attempt.reasoning_tokens, attempt.estimated) == (outcome, 100, False)
+        assert record.cost_nano_usd == 1000 * 10_000 + 100 * 20_000
 
 
 def break_down(_: CallRecord) -> None:

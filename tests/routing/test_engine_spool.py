@@ -68,6 +68,20 @@ async def test_with_the_next_call_that_is_written_down_the_earlier_ones_are_too(
         assert (account.spent_nano_usd, account.reserved_nano_usd) == (2 * COST, 0)
 
 
+async def test_what_is_written_down_later_is_whole(fake: FakeProvider, store: Store, tmp_path: Path) -> None:
+    details = {"cached_tokens": 20, "audio_tokens": 10}
+    usage = {**USAGE, "prompt_tokens_details": details, "cost": COST / 1e9}
+    fake.always("standard", ok(usage=usage))
+    async with running(fake, Filling(store), spool=tmp_path / "spool") as bench:
+        await ask_in_vain(bench)
+    async with running(fake, store, spool=tmp_path / "spool"):
+        assert await calls(store, 1) == COST
+    [[call]] = [batch async for batch in store.export_calls(start=0, end=2**52)]
+    [attempt] = call.attempts
+    assert (attempt.cost_nano_usd, attempt.cost_reported) == (COST, True)
+    assert (attempt.cache_read_tokens, attempt.audio_input_tokens) == (20, 10)
+
+
 async def test_the_next_engine_writes_down_what_the_last_one_could_not(
     fake: FakeProvider, store: Store, tmp_path: Path
 ) -> None:

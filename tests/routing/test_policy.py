@@ -1,7 +1,8 @@
 """The one decision: which models may serve a call, in which order, and why not the others."""
 
+from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,14 @@ from tests.routing.catalogs import TODAY, catalog
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.complexity import Complexity
 from tierwise.routing.errors import NoCandidate, UnknownModel
-from tierwise.routing.policy import Plan, PolicySettings, plan
+from tierwise.routing.health import Health
+from tierwise.routing.order import PolicySettings
+from tierwise.routing.policy import Plan, plan
 from tierwise.routing.price_map import PriceMap
 from tierwise.routing.pricing import usd
-from tierwise.routing.request import ChatRequest, Message, Tier
+from tierwise.routing.request import ChatRequest, Message, Strategy, Tier
 from tierwise.routing.settings import ProviderSettings
+from tierwise.storage.breakers import Breaker
 
 FAKE = {"fake": ProviderSettings(api_base="http://127.0.0.1:9/v1", models={"tiny": "small"})}
 LADDER = catalog(rules(), providers=FAKE, pricing=PRICES)
@@ -34,10 +38,12 @@ def decide(
     *,
     judged_tier: Tier = Tier.STANDARD,
     today: date = TODAY,
+    health: Health | None = None,
     **settings: Any,
 ) -> Plan:
     values: dict[str, Any] = {"max_tokens": 1000} | settings
-    return plan(request, judged(judged_tier), models, PolicySettings(**values), today)
+    policy, healthy = PolicySettings(**values), Health()
+    return plan(request, judged(judged_tier), models, policy, today, health=health or healthy)
 
 
 def names(made: Plan) -> list[str]:
@@ -242,6 +248,60 @@ def test_a_plan_names_each_model_once_and_keeps_every_promise(
             assert usd(candidate.worst_cost) <= request.max_cost_usd + 1e-9
         if request.model is None and request.fallback_models is None and request.max_cost_usd is None:
             assert allow_downgrade or candidate.tier.rank >= made.tier.rank
+
+
+NOW = 1_795_003_200_000
+DEPLOYMENTS = {model.deployment for model, _ in LADDER.models()} | {"fake/new at http://127.0.0.1:9/v1"}
+breakers = st.builds(
+    Breaker,
+    deployment=st.just(""),
+    failures=st.integers(1, 9),
+    opened_at=st.none() | st.integers(NOW - 100_000, NOW + 10_000),
+    cooldown_ms=st.just(60_000),
+    probe_at=st.none() | st.integers(NOW - 100_000, NOW + 10_000),
+    lease_ms=st.just(20_000),
+)
+healths = st.builds(
+    Health,
+    now=st.just(NOW),
+    breakers=st.dictionaries(st.sampled_from(sorted(DEPLOYMENTS)), breakers),
+    turns=st.dictionaries(st.sampled_from(sorted(DEPLOYMENTS)), st.integers(1, NOW)),
+    chance=st.floats(0, 1, exclude_max=True),
+)
+
+
+@given(requests, st.sampled_from(list(Tier)), healths, st.sampled_from(get_args(Strategy)))
+def test_whatever_the_health_a_plan_tries_only_who_may_be_tried_and_says_when_the_others_may(
+    request: ChatRequest, tier: Tier, health: Health, strategy: Strategy
+) -> None:
+    made = decide(request, judged_tier=tier, health=health, strategy=strategy)
+    well = decide(request, judged_tier=tier, strategy=strategy)
+    resting = {item.model.name for item in made.excluded if item.retry_after is not None}
+    considered = names(made) + list(why_not(made))
+    assert len(considered) == len(set(considered))
+    assert not any(health.rest(candidate.model) for candidate in made.candidates)
+    assert resting <= set(names(well)) | {candidate.model.name for candidate in well.peers}
+    assert set(names(well)) <= set(considered) | {candidate.model.name for candidate in made.peers}
+    assert all(0 < (item.retry_after or 1) <= 120 for item in made.excluded)
+    if not made.changing:
+        assert {candidate.model.name for candidate in made.peers} <= resting
+    # Tiers stay in their order, whatever the strategy.
+    if request.model is None and request.fallback_models is None and request.max_cost_usd is None:
+        ranks = [candidate.tier.rank for candidate in made.candidates]
+        assert ranks == sorted(ranks)
+
+
+def test_a_model_that_is_tried_again_is_said_to_be_and_the_one_that_failed_of_late_is_left_out() -> None:
+    standard, peer, *_ = decide(chat()).candidates
+    opened = Breaker(deployment="", failures=5, opened_at=NOW - 18_000, cooldown_ms=60_000)
+    half_open = replace(opened, failures=1, opened_at=NOW - 60_000)
+    health = Health(now=NOW, breakers={standard.model.deployment: opened, peer.model.deployment: half_open})
+    made = decide(chat(), health=health)
+    assert why_not(made) == {"standard": "breaker open after 5 failures, tried again in 42 s"}
+    assert made.first.reason == "number 2 of the standard tier; tried again after 1 failure"
+    assert [candidate.model.name for candidate in made.peers] == ["standard"]
+    large = decide(chat(tier=Tier.COMPLEX)).first.model
+    assert decide(chat(), health=Health(now=NOW, breakers={large.deployment: opened})).peers == ()
 
 
 @given(requests, st.sampled_from(list(Tier)))

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tierwise.routing.ladders import KNOWN_PROVIDERS
+from tierwise.routing.price_entries import price_from_map
 from tierwise.routing.price_map import PriceMap, packaged_price_map
-from tierwise.routing.pricing import Price, price_from_map
+from tierwise.routing.pricing import Price
 from tierwise.routing.request import Tier
 
 LADDERS = [
@@ -41,6 +42,9 @@ def test_every_model_of_a_built_in_ladder_has_a_price_and_a_window(
         ("azure", "gpt-4o", "azure/gpt-4o"),
         ("gemini", "gemini-3.8-flash", "gemini/gemini-3.8-flash"),
         ("vertex_ai", "claude-opus-5-5", "vertex_ai/claude-opus-5-5"),
+        ("vertex_ai", "gemini-2.5-pro", "gemini-2.5-pro"),
+        ("bedrock", "us.anthropic.claude-opus-5-5", "us.anthropic.claude-opus-5-5"),
+        ("bedrock", "amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0"),
     ],
 )
 def test_a_name_that_the_map_has_is_found_under_its_provider(

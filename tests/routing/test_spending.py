@@ -11,7 +11,7 @@ from tests.fake_provider import FakeProvider, delay, ok, status
 from tests.routing.bench import MARKS, PATIENCE, Bench, Gate, answer_of, litellm, only, running
 from tierwise.routing.cascade import JUDGE_TOKENS
 from tierwise.routing.errors import AllCandidatesFailed, BudgetExceeded, NoCandidate
-from tierwise.routing.request import Message, Tier
+from tierwise.routing.request import Message, Payload, Tier
 from tierwise.routing.settings import CascadeSettings, RoutingSettings, TierRule, TierRules
 from tierwise.routing.tokens import most_prompt_tokens
 from tierwise.storage.budgets import AtLimit, Budget, BudgetPeriod, BudgetScope
@@ -30,7 +30,7 @@ COST = 50 * 10_000 + 100 * 20_000
 
 def worst(prompt: str, rate: int = 10_000) -> int:
     """The most that `prompt` can cost at `rate` nano-USD a token of input and twice that for output."""
-    return most_prompt_tokens([Message("user", prompt)]) * rate + MAX_TOKENS * 2 * rate
+    return most_prompt_tokens(Payload(messages=(Message("user", prompt),))) * rate + MAX_TOKENS * 2 * rate
 
 
 def budget(limit: int, **changes: Any) -> Budget:
@@ -282,6 +282,42 @@ async def test_a_threshold_is_told_once_in_the_receipt_and_to_whoever_listens(
         "The budget 'all' ($0.010000 a day) has reached 50% of its limit: $0.005000 of $0.010000 is spent."
     )
     assert heard[0].period_start < datetime.now(UTC).timestamp() * 1000 < (heard[0].period_end or 0)
+
+
+async def test_an_answer_longer_than_max_tokens_is_charged_in_full_and_told(
+    fake: FakeProvider, store: Store
+) -> None:
+    fake.always("standard", ok(usage={**USAGE, "completion_tokens": 1000}))
+    heard: list[Alert] = []
+    async with running(fake, store, budgets=(budget(worst("one")),)) as bench:
+        bench.engine.alarms.append(heard.append)
+        receipt = await bench.ask(prompt="one", max_tokens=MAX_TOKENS)
+        assert receipt.cost == 50 * 10_000 + 1000 * 20_000
+        assert await spent(bench) == (receipt.cost, 0)
+        assert isinstance(await bench.failure(prompt="two", max_tokens=MAX_TOKENS), BudgetExceeded)
+    assert [alert.percent for alert in heard] == [80, 90, 100]
+    assert (receipt.warning or "").endswith("has reached 100% of its limit: $0.020500 of $0.002830 is spent.")
+
+
+async def test_what_a_provider_reports_is_charged_and_not_what_was_held(
+    fake: FakeProvider, store: Store
+) -> None:
+    fake.next("standard", ok(usage={**USAGE, "cost": 0.5}), ok(usage={**USAGE, "cost": 0.0000001}))
+    async with running(fake, store, budgets=(budget(10**9),)) as bench:
+        assert (await bench.ask(prompt="one")).cost == 500_000_000
+        assert (await bench.ask(prompt="two")).cost == 100
+        assert await spent(bench) == (500_000_100, 0)
+
+
+async def test_a_model_without_a_price_is_charged_what_its_provider_reports(
+    fake: FakeProvider, store: Store
+) -> None:
+    fake.always("unpriced", ok(usage={**USAGE, "cost": 0.25}))
+    lenient = budget(10**9, at_limit=AtLimit.WARN)
+    async with running(fake, store, routing=only("fake/unpriced"), budgets=(lenient,)) as bench:
+        receipt = await bench.ask()
+        assert (receipt.cost, receipt.cost_note) == (250_000_000, None)
+        assert await spent(bench) == (250_000_000, 0)
 
 
 async def test_identical_calls_at_once_are_told_of_a_threshold_once(fake: FakeProvider, store: Store) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,14 +158,15 @@ class Installation:
             )
 
     @asynccontextmanager
-    async def process(self, *arguments: str) -> AsyncGenerator["Process"]:
-        """`tierwise` as a process whose lines are typed by hand; killed at the end if it still runs."""
+    async def process(self, *arguments: str, command: Sequence[str] = COMMAND) -> AsyncGenerator["Process"]:
+        """`tierwise` as a process whose lines are typed by hand; killed at the end if it still runs.
+        Another `command` may change what it does."""
         log = self.folder / "stderr"
         async with AsyncExitStack() as stack:
             stderr = stack.enter_context(log.open("wb"))
             child = await stack.enter_async_context(
                 await anyio.open_process(
-                    [*COMMAND, *arguments], stdin=PIPE, stdout=PIPE, stderr=stderr, env=self.variables
+                    [*command, *arguments], stdin=PIPE, stdout=PIPE, stderr=stderr, env=self.variables
                 )
             )
             try:
@@ -303,7 +304,7 @@ class Hanging:
     async def __call__(self, exchange: Exchange) -> web.StreamResponse:
         written = self._pieces if exchange.streams else ()
         for piece in written:
-            await exchange.delta(content=piece)
+            await exchange.delta(piece)
         self.arrived.set()
         try:
             await self.released.wait()

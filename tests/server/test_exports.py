@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -34,7 +35,14 @@ async def filled(demo: Installation) -> Installation:
         call(
             "a",
             attempt(cost_nano_usd=7, outcome="rate_limited", cache_read_tokens=4),
-            attempt(cost_nano_usd=1_500_000_000, model="large", estimated=True),
+            attempt(
+                cost_nano_usd=1_500_000_000,
+                cost_reported=True,
+                model="large",
+                estimated=True,
+                cache_write_tokens=3,
+                cache_write_1h_tokens=2,
+            ),
             started_at=NOON,
             tenant=EVIL,
             agent='say "hi", twice\nor not',
@@ -66,6 +74,8 @@ async def test_csv_holds_each_call_of_the_period_once(filled: Installation):
     assert first["started_at"] == "2026-03-28T12:00:00.000+00:00"
     assert (first["cost_usd"], first["saved_usd"], first["attempts"]) == ("1.500000007", "-0.000000009", "2")
     assert (first["input_tokens"], first["cache_read_tokens"], first["estimated"]) == ("20", "4", "True")
+    assert (first["cache_write_tokens"], first["cache_write_1h_tokens"]) == ("3", "2")
+    assert [row["cost_reported"] for row in rows] == ["True", "False", "False"]
     assert first["agent"] == 'say "hi", twice\nor not'
     assert json.loads(first["metadata"]) == {"ünï": "✓"}
     assert (second["cost_usd"], second["status"], second["error"]) == ("", "failed", "Oops")
@@ -76,7 +86,8 @@ async def test_csv_holds_each_call_of_the_period_once(filled: Installation):
 async def test_csv_holds_nothing_that_a_spreadsheet_would_compute(demo: Installation, text: str):
     await record(demo, call(text, started_at=NOON, operation=text, agent="a=1", metadata={text: text}))
     [row] = table(out(await demo.run("export", *WHEN)))
-    assert row["call_id"] == row["operation"] == f"'{text}"
+    shown = text.replace("\r", r"\r")  # which would act on a terminal
+    assert row["call_id"] == row["operation"] == f"'{shown}"
     assert row["agent"] == "a=1"
 
 
@@ -99,6 +110,19 @@ async def test_sums_are_exported_by_any_dimension(filled: Installation):
     assert [(row["key"], row["calls"]) for row in by_day] == [("2026-03-28", "3"), ("2026-03-29", "0")]
     by_model = json.loads(out(await filled.run("export", *WHEN, "--aggregate", "model", "--format", "json")))
     assert [(row["key"], row["cost"]) for row in by_model] == [("large", 1.5), ("small", 7e-9)]
+
+
+async def test_filters_export_only_the_calls_that_have_every_value(filled: Installation):
+    assert [
+        row["call_id"] for row in table(out(await filled.run("export", *WHEN, "--filter", "tenant=")))
+    ] == [
+        "b",
+        "c",
+    ]
+    metadata = ("--filter", "metadata.ünï=✓", "--filter", "model=small")
+    assert [row["call_id"] for row in table(out(await filled.run("export", *WHEN, *metadata)))] == ["a"]
+    by_tier = table(out(await filled.run("export", *WHEN, *metadata, "--aggregate", "metadata.ünï")))
+    assert [(row["key"], row["calls"]) for row in by_tier] == [("✓", "1")]
 
 
 async def test_a_file_is_replaced_whole_and_only_its_owner_reads_it(filled: Installation, tmp_path: Path):
@@ -126,6 +150,8 @@ async def test_an_export_that_fails_leaves_the_old_file_and_no_other(filled: Ins
         (["-o", "no/such/folder/calls.csv"], 1, "Cannot write no/such/folder/calls.csv: No such file"),
         (["--format", "parquet"], 2, "Parquet is no text: name a file with -o."),
         (["--format", "xlsx"], 2, "'xlsx' is not one of"),
+        (["--filter", "colour=red"], 2, "`filters` has 'colour', which is none of provider, model, "),
+        (["--aggregate", "colour"], 2, "`group_by` has 'colour', which is none of day, "),
         (["--days", "0"], 2, "0 is not in the range"),
         (["--days", "1000000000"], 2, "is not in the range"),
         (["--start", "2026-03-02", "--end", "2026-03-01"], 2, "`start` 2026-03-02 comes after the last day"),
@@ -166,7 +192,7 @@ async def test_parquet_without_its_library_names_the_extra(filled: Installation,
 
 
 async def test_parquet_holds_the_calls_with_their_types(filled: Installation, tmp_path: Path):
-    parquet: Any = pytest.importorskip("pyarrow.parquet")
+    parquet: Any = import_module("pyarrow.parquet")  # its types are not known
     target = tmp_path / "calls.parquet"
     assert out(await filled.run("export", *WHEN, "--format", "parquet", "-o", str(target))) == ""
     rows = parquet.read_table(target).to_pylist()
@@ -213,6 +239,15 @@ async def test_a_long_export_is_a_link_to_a_file_in_the_data_folder(demo: Instal
     assert link["file"] == path.as_uri()
     assert path.stat().st_size == link["bytes"] > 500_000
     assert len(json.loads(path.read_text())) == 1500
+
+
+async def test_parquet_is_a_link_however_short_it_is(demo: Installation):
+    parquet: Any = import_module("pyarrow.parquet")
+    await recent(demo, 2)
+    link: Json = json.loads((await resource(demo, "usage://export/parquet/2")).text)
+    assert (link["calls"], link["note"]) == (2, "Parquet is no text, so it is in a file.")
+    [path] = (demo.data / "exports").iterdir()
+    assert len(parquet.read_table(path).to_pylist()) == 2
 
 
 async def test_an_unknown_format_is_refused_with_the_known_ones(demo: Installation):

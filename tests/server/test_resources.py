@@ -62,7 +62,7 @@ async def test_each_resource_says_what_the_tool_of_its_kind_says(demo: Installat
 async def test_every_listed_resource_can_be_read(demo: Installation):
     async with demo.client() as client:
         listed = (await client.list_resources()).resources
-        assert len(listed) == 3
+        assert len(listed) == 4
         for resource in listed:
             assert resource.title
             assert resource.description
@@ -136,6 +136,14 @@ async def test_a_subscriber_of_the_older_era_hears_of_a_recorded_call(demo: Inst
         assert (await read(client, "usage://today"))["calls"] == 1
         await chat(client, "Hello")  # from the cache, and a call all the same
         assert await inbox.take() == "usage://today"
+
+
+async def test_a_recorded_call_changes_the_health_of_the_providers_too(demo: Installation):
+    async with subscriber(demo, "health://providers") as (client, inbox):
+        await chat(client, "Hello")
+        assert await inbox.take() == "health://providers"
+        [small, *_] = (await read(client, "health://providers"))["deployments"]
+        assert (small["model"], small["traffic"]["attempts"]) == ("demo/small", 1)
 
 
 async def test_who_unsubscribes_hears_no_more(demo: Installation):

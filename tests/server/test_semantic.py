@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tests.fake_provider import FakeProvider
-from tests.server.harness import MARKS, PATHS, Installation, chat
+from tests.server.harness import MARKS, PATHS, Installation, chat, structured
 from tierwise.routing.errors import SemanticUnavailable
 from tierwise.routing.semantic import locate_vectors
 from tierwise.server.configuration import load_settings
@@ -15,13 +15,17 @@ pytestmark = MARKS
 ON = {"caching": {"semantic": {"enabled": True}}}
 
 
-async def test_a_shared_answer_says_so_and_how_similar_its_prompt_was(
-    installation: Installation, fake: FakeProvider
-) -> None:
+def needs_vectors() -> None:
     try:
         locate_vectors()
     except SemanticUnavailable as error:
         pytest.skip(str(error))
+
+
+async def test_a_shared_answer_says_so_and_how_similar_its_prompt_was(
+    installation: Installation, fake: FakeProvider
+) -> None:
+    needs_vectors()
     installation.configure(ON)
     async with installation.client() as client:
         fresh = await chat(client, "What is the capital of France?")
@@ -32,6 +36,18 @@ async def test_a_shared_answer_says_so_and_how_similar_its_prompt_was(
     assert 0.95 <= shared["similarity"] <= 1
     assert "similarity" not in fresh
     assert "similarity" not in again
+
+
+async def test_a_comparison_says_so_too(installation: Installation) -> None:
+    needs_vectors()
+    installation.configure({**ON, "server": {"toolset": "full"}})
+    models = ["fake/small", "fake/large"]
+    kinds: list[object] = []
+    async with installation.client() as client:
+        for prompt in ("What is the capital of France?", "What's the capital of France?"):
+            asked = await client.call_tool("compare_models", {"prompt": prompt, "models": models})
+            kinds += [answer["cached"] for answer in structured(asked)["answers"]]
+    assert kinds == [False, False, "semantic", "semantic"]
 
 
 async def test_without_the_extra_the_setting_says_how_to_install_it(installation: Installation) -> None:

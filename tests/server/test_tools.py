@@ -103,11 +103,11 @@ WRONG: dict[str, tuple[Json, str]] = {
     "a history that is none": ({"prompt": "hi", "history": "before"}, "`history` must be a list."),
     "an unknown role": (
         {"prompt": "hi", "history": [{"role": "wizard", "content": "abracadabra"}]},
-        "`history[0].role` must be 'user', 'assistant' or 'system'.",
+        "`history[0].role` must be 'user', 'assistant', 'system' or 'tool'.",
     ),
     "a turn without content": (
         {"prompt": "hi", "history": [{"role": "user"}]},
-        "`history[0].content` is missing.",
+        "`history[0]` has no content.",
     ),
     "metadata that is no object": ({"prompt": "hi", "metadata": [1]}, "`metadata` must be an object."),
     "metadata that is a book": (

@@ -10,6 +10,7 @@ import pytest
 from tests.server.books import at, ledger, record
 from tests.server.harness import Installation, chat, structured
 from tests.storage.samples import attempt, call
+from tierwise.server.retention import prune_by_itself
 from tierwise.storage.records import AttemptRecord, CallRecord
 from tierwise.storage.spool import Spool
 
@@ -45,6 +46,7 @@ async def mispriced(installation: Installation) -> Installation:
         call("unpriced", tried("unpriced", cost_nano_usd=4), started_at=NOON),
         call("gone", attempt(provider="nobody", model="parrot-7b", cost_nano_usd=5), started_at=NOON),
         call("no tokens", tried(cost_nano_usd=0, input_tokens=0, output_tokens=0), started_at=NOON),
+        call("reported", tried(cost_nano_usd=8, cost_reported=True), started_at=NOON),
         call("imported", tried(cost_nano_usd=6), started_at=NOON, operation="imported"),
         call("before", tried(cost_nano_usd=7), started_at=at("2026-03-27T23:59")),
     )
@@ -59,6 +61,7 @@ async def test_repricing_reckons_anew_from_tokens_and_keeps_the_old_figure(mispr
     assert costs(now["cached"]) == [(16_000, 3)]
     assert costs(now["unknown"]) == [(16_000, None)]
     kept = {"right": 16_000, "unpriced": 4, "gone": 5, "no tokens": 0, "imported": 6, "before": 7}
+    kept["reported"] = 8
     assert {name: costs(now[name]) for name in kept} == {name: [(cost, None)] for name, cost in kept.items()}
     async with ledger(mispriced) as store:
         assert await store.check() == []
@@ -71,7 +74,9 @@ async def test_the_table_says_what_changed_by_model(mispriced: Installation):
     lines = {line.split()[0]: line.split()[1:] for line in ended.stdout.decode().splitlines()}
     assert lines["fake/small"] == ["3", "$0.000000", "$0.000048", "$0.000048"]
     assert lines["fake/large"] == ["1", "$0.000000", "$0.001600", "$0.001600"]
-    assert "4 attempts were changed. 2 attempts keep their cost" in " ".join(ended.stderr.decode().split())
+    said = " ".join(ended.stderr.decode().split())
+    assert "4 attempts were changed. 2 attempts keep their cost" in said
+    assert said.endswith("1 kept what their provider reported.")
     again = await mispriced.run("reprice", "--since", "2026-03-28")
     assert again.stdout == b""
     assert again.stderr.startswith(b"0 attempts were changed.")
@@ -125,6 +130,15 @@ async def test_a_server_keeps_calls_for_as_long_as_the_settings_say(demo: Instal
     async with demo.client() as client:
         await chat(client, "Hello")
     assert len(await calls(demo)) == 4
+
+
+async def test_a_server_whose_clock_is_years_ahead_deletes_nothing(demo: Installation):
+    await record(demo, call("old", started_at=days_ago(400)), call("older", started_at=days_ago(401)))
+    async with ledger(demo) as store:
+        assert await prune_by_itself(store, 30, "UTC") == 0
+        await store.record(call("new", started_at=days_ago(1)))
+        assert await prune_by_itself(store, 30, "UTC") == 2
+    assert set(await calls(demo)) == {"new"}
 
 
 async def test_a_server_keeps_calls_for_ever_where_the_settings_say_nothing(demo: Installation):

@@ -31,7 +31,13 @@ async def test_every_field_of_a_call_and_its_attempts_comes_back(store: Store) -
         started_at=NOON + 5,
         cache_read_tokens=4,
         cache_write_tokens=5,
+        cache_write_1h_tokens=3,
+        audio_input_tokens=1,
+        image_input_tokens=2,
         reasoning_tokens=2,
+        audio_output_tokens=6,
+        image_output_tokens=7,
+        service_tier="flex",
         estimated=True,
         cost_nano_usd=None,
         old_cost_nano_usd=12,
@@ -40,7 +46,7 @@ async def test_every_field_of_a_call_and_its_attempts_comes_back(store: Store) -
     full = call(
         "a",
         tried,
-        attempt(model="large"),
+        attempt(model="large", cost_reported=True),
         operation="title",
         tenant="acme",
         agent="bot",
@@ -154,3 +160,31 @@ async def test_the_sums_of_pruned_days_are_neither_doubted_nor_rebuilt(store: St
     assert await store.check() == []
     await store.repair()
     assert await costs(store) == {("small",): 2_100}
+
+
+async def test_recent_attempts_come_newest_first_and_tell_which_models_were_left(store: Store) -> None:
+    tried = [
+        attempt(outcome="timeout", started_at=NOON + 1, latency_ms=9.5, output_tokens=0),
+        attempt(outcome="timeout", started_at=NOON + 2),
+        attempt(model="large", started_at=NOON + 3, output_tokens=7),
+    ]
+    await store.record(call("old", attempt(started_at=NOON - 10), started_at=NOON - 10))
+    await store.record(call("failed over", *tried, tenant="acme"))
+    await store.record(call("cached", cached=True, started_at=NOON + 20))
+    found = await store.recent_attempts(since=NOON, limit=10)
+    assert [(it.model, it.outcome, it.started_at - NOON, it.left) for it in found] == [
+        ("large", "ok", 3, False),
+        ("small", "timeout", 2, True),
+        ("small", "timeout", 1, False),
+    ]
+    assert (found[0].provider, found[0].output_tokens, found[2].latency_ms) == ("openai", 7, 9.5)
+
+
+async def test_no_more_calls_than_asked_for_are_looked_into_for_recent_attempts(store: Store) -> None:
+    for number in range(5):
+        await store.record(
+            call(f"call {number}", attempt(started_at=NOON + number), started_at=NOON + number)
+        )
+    found = await store.recent_attempts(since=NOON - DAY, limit=2)
+    assert [it.started_at - NOON for it in found] == [4, 3]
+    assert await store.recent_attempts(since=NOON + DAY, limit=2) == []

@@ -21,6 +21,7 @@ from tierwise.storage.errors import (
     StorageError,
 )
 from tierwise.storage.ports import Store
+from tierwise.storage.sqlite import migrate as migrations
 from tierwise.storage.sqlite import open_store
 from tierwise.storage.sqlite.errors import storage_errors
 from tierwise.storage.sqlite.migrate import migrate
@@ -296,6 +297,27 @@ async def test_an_error_without_its_own_class_says_what_sqlite_said(tmp_path: Pa
     connect = closing(sqlite3.connect(path))
     with connect as connection, pytest.raises(StorageError, match="no such table: y"), storage_errors(path):
         connection.execute("SELECT * FROM y")
+
+
+OF_VERSION_2 = f"""
+    INSERT INTO labels VALUES (1, 'openai', 'small', 'simple', 'chat', '', '');
+    INSERT INTO calls VALUES (1, 'a', {NOON}, 15250, 1, 'ok', NULL, NULL, NULL, 0, NULL, NULL, NULL);
+    INSERT INTO attempts VALUES (1, 0, 1, 'ok', NULL, {NOON}, 12500, 10, 3, 4, 0, 0, 0, 700, NULL, NULL);
+    PRAGMA user_version = 2;
+"""  # noqa: S608  a number of ours
+
+
+async def test_calls_of_an_earlier_version_are_read_and_corrected(path: Path) -> None:
+    path.parent.mkdir()
+    scripts = sorted(Path(migrations.__file__).with_name("migrations").glob("*.sql"))[:2]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("".join(script.read_text("utf-8") for script in scripts) + OF_VERSION_2)
+    async with open_store(path, max_cache_bytes=SIZE) as store:
+        await store.repair()
+        found = [batch async for batch in store.export_calls(start=0, end=NOON + 1)]
+        assert found == [[call("a", attempt(cache_read_tokens=4))]]
+        assert await store.set_costs([("a", 0, 5)]) == 1
+        assert await store.check() == []
 
 
 async def test_an_empty_file_is_migrated_once_by_those_who_come_at_once(tmp_path: Path) -> None:

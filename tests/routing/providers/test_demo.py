@@ -5,13 +5,15 @@ import pytest
 from tierwise.routing.errors import ModelNotFound
 from tierwise.routing.providers.base import UpstreamCall
 from tierwise.routing.providers.demo import DEMO_MODELS, DemoProvider
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 
 pytestmark = pytest.mark.anyio
 
 
 def call(model: str = "small", prompt: str = "What is the capital of France?") -> UpstreamCall:
-    return UpstreamCall(provider="demo", model=model, messages=(Message("user", prompt),), timeout=5)
+    return UpstreamCall(
+        provider="demo", model=model, payload=Payload(messages=(Message("user", prompt),)), timeout=5
+    )
 
 
 @pytest.mark.parametrize("model", DEMO_MODELS)

@@ -22,7 +22,7 @@ from tierwise.routing.providers.embedded import (
     embedded_available,
     embedded_model_name,
 )
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,7 @@ def call(*turns: str, max_tokens: int | None = None, timeout: float = PATIENCE) 
     return UpstreamCall(
         provider="embedded",
         model=embedded_model_name(),
-        messages=messages,
+        payload=Payload(messages=messages),
         max_tokens=max_tokens,
         timeout=timeout,
     )
@@ -109,7 +109,7 @@ async def test_the_callers_system_prompt_replaces_the_built_in_one(embedded: Emb
     own = UpstreamCall(
         provider="embedded",
         model=embedded_model_name(),
-        messages=(Message("system", "Hi."), Message("user", CAPITAL)),
+        payload=Payload(messages=(Message("system", "Hi."), Message("user", CAPITAL))),
         max_tokens=1,
         timeout=PATIENCE,
     )
@@ -195,11 +195,12 @@ def test_nothing_reaches_stdout_or_stderr_and_an_unfinished_answer_holds_up_no_e
 import anyio
 from tierwise.routing.providers.base import UpstreamCall
 from tierwise.routing.providers.embedded import EmbeddedProvider
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 
 async def main():
     call = UpstreamCall(
-        provider="embedded", model="m", messages=(Message("user", {STORY!r}),), max_tokens=3500, timeout=600
+        provider="embedded", model="m", payload=Payload(messages=(Message("user", {STORY!r}),)),
+        max_tokens=3500, timeout=600
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(EmbeddedProvider().complete, call, lambda _: tasks.cancel_scope.cancel())

@@ -2,22 +2,17 @@ import anyio
 import pytest
 
 from tests import fake_provider
-from tests.fake_provider import Behaviour, Exchange, FakeProvider
+from tests.fake_provider import Behaviour, Exchange, FakeProvider, OpenAIExchange
+from tests.routing.providers.wires import KEY, MARKS, PROMPT, complete, failure, make_call
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
-from tierwise.routing.providers.base import Completion, UpstreamCall, Usage
+from tierwise.routing.providers.base import UpstreamCall
 from tierwise.routing.providers.litellm import LiteLLMProvider
 from tierwise.routing.request import Message
+from tierwise.storage.records import Usage
 
-pytestmark = [
-    pytest.mark.anyio,
-    # litellm silences these on import, which pytest undoes for each test: its types, its streams
-    pytest.mark.filterwarnings("ignore:Item .* is using the `ReadOnly` qualifier:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
-]
+pytestmark = MARKS
 
-KEY = "sk-secret-0123456789"
-PROMPT = "Why is the sky blue, and not green?"
 ROUTES = {"a server that litellm does not know": ("mine", "model-a"), "openai": ("openai", "gpt-4o-mini")}
 
 
@@ -25,47 +20,6 @@ ROUTES = {"a server that litellm does not know": ("mine", "model-a"), "openai": 
 def call(request: pytest.FixtureRequest, fake: FakeProvider) -> UpstreamCall:
     provider, model = ROUTES[request.param]
     return make_call(fake.url, provider=provider, model=model)
-
-
-def make_call(
-    api_base: str,
-    *,
-    provider: str = "mine",
-    model: str = "model-a",
-    messages: tuple[Message, ...] = (Message("user", PROMPT),),
-    api_key: str | None = KEY,
-    timeout: float = 20,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-) -> UpstreamCall:
-    return UpstreamCall(
-        provider=provider,
-        model=model,
-        messages=messages,
-        api_base=api_base,
-        api_key=api_key,
-        timeout=timeout,
-        max_tokens=max_tokens,
-        temperature=temperature,
-    )
-
-
-async def complete(provider: LiteLLMProvider, call: UpstreamCall, streamed: bool) -> Completion:
-    pieces: list[str] = []
-    with anyio.fail_after(60):
-        return await provider.complete(call, pieces.append if streamed else None)
-
-
-async def failure(provider: LiteLLMProvider, call: UpstreamCall, streamed: bool) -> UpstreamError:
-    with pytest.raises(UpstreamError) as caught:
-        await complete(provider, call, streamed)
-    return caught.value
-
-
-async def broken_in_the_stream(exchange: Exchange) -> fake_provider.web.StreamResponse:
-    await exchange.delta(content="It ")
-    await exchange.event('{"error": {"message": "Overloaded", "code": 503}}')
-    return exchange.events
 
 
 # Answers
@@ -157,7 +111,8 @@ async def test_usage_in_a_last_chunk_that_also_finishes_is_not_lost(
     provider: LiteLLMProvider, fake: FakeProvider, call: UpstreamCall
 ) -> None:
     async def finish_with_usage(exchange: Exchange) -> fake_provider.web.StreamResponse:
-        await exchange.delta(content="It scatters.")
+        assert isinstance(exchange, OpenAIExchange)
+        await exchange.delta("It scatters.")
         last = {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}
         await exchange.chunk(choices=[last], usage={"prompt_tokens": 50, "completion_tokens": 60})
         await exchange.event("[DONE]")
@@ -258,7 +213,7 @@ async def test_a_port_on_which_nothing_listens_is_a_failed_connection(
         (fake_provider.cut_mid_stream(3), {errors.ConnectionFailed}),
         (fake_provider.cut_mid_stream(3, politely=True), {errors.ConnectionFailed}),
         (fake_provider.cut_mid_stream(0, politely=True), {errors.BadResponse, errors.ConnectionFailed}),
-        (broken_in_the_stream, {errors.BadResponse, errors.ServerFailed}),
+        (fake_provider.fails_mid_stream(1), {errors.BadResponse, errors.ServerFailed}),
     ],
     ids=["reset at once", "reset", "ended early", "ended at once", "error in the stream"],
 )

@@ -18,7 +18,7 @@ import asyncio, sys
 from tierwise.routing.errors import UpstreamError
 from tierwise.routing.providers.base import UpstreamCall
 from tierwise.routing.providers.litellm import LiteLLMProvider
-from tierwise.routing.request import Message
+from tierwise.routing.request import Message, Payload
 
 async def main():
     provider = LiteLLMProvider()
@@ -29,7 +29,7 @@ async def main():
                 call = UpstreamCall(
                     provider=name,
                     model=model,
-                    messages=(Message("user", "hello"),),
+                    payload=Payload(messages=(Message("user", "hello"),)),
                     api_base=sys.argv[1],
                     api_key="k",
                     timeout=20,

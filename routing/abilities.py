@@ -1,0 +1,36 @@
+"""What a request needs of a model beside room for its words, and what is done where a model lacks it."""
+
+from dataclasses import replace
+
+from tierwise.routing.fitting import instructed
+from tierwise.routing.models import Model
+from tierwise.routing.request import ChatRequest, Payload
+
+
+def inability(request: ChatRequest, model: Model) -> str | None:
+    """Why the model cannot take the request, by what is known of it; None if it can."""
+    payload = request.payload
+    if any(message.images for message in payload.messages) and not model.can("vision"):
+        return "cannot see images"
+    if payload.tools and not model.can("function_calling"):
+        return "cannot call tools"
+    if _thinks_in_vain(payload, model) and not request.drop_params:
+        return "cannot be told how long to think; drop_params leaves reasoning_effort away"
+    return None
+
+
+def adapted(payload: Payload, model: Model) -> Payload:
+    """What `model` is sent of `payload`: all of it but for parameters that it does not know, and a schema
+    in words where it has no mode for that."""
+    if payload.reasoning_effort and not model.can("reasoning"):
+        payload = replace(payload, reasoning_effort=None)
+    return payload if model.has("response_schema") else instructed(payload)
+
+
+def dropped(request: ChatRequest, model: Model) -> tuple[str, ...]:
+    """The parameters of the request that `model` is not sent."""
+    return ("reasoning_effort",) if _thinks_in_vain(request.payload, model) else ()
+
+
+def _thinks_in_vain(payload: Payload, model: Model) -> bool:
+    return payload.reasoning_effort not in (None, "none") and not model.can("reasoning")

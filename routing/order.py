@@ -1,0 +1,144 @@
+"""Which models may come into question for a request, in which order, and what to say of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tierwise.routing.catalog import Catalog
+from tierwise.routing.models import Model
+from tierwise.routing.request import ChatRequest, Strategy, Tier
+from tierwise.routing.settings import DefaultSettings, RoutingSettings
+from tierwise.routing.strategies import CHANGING, Option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """What the settings say about choosing."""
+
+    enabled: bool = True
+    allow_downgrade: bool = False
+    max_tokens: int
+    strategy: Strategy = "priority"
+    judge_model: str | None = None
+
+
+def policy_settings(routing: RoutingSettings, defaults: DefaultSettings) -> PolicySettings:
+    """The same, out of the sections that hold it."""
+    return PolicySettings(
+        enabled=routing.enabled,
+        allow_downgrade=routing.allow_downgrade,
+        max_tokens=defaults.max_tokens,
+        strategy=routing.strategy,
+        judge_model=routing.cascade.judge_model,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A model that may come into question, the tier for which, and why."""
+
+    model: Model
+    tier: Tier
+    reason: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Models that come one after another in the order that `strategy` gives them."""
+
+    placed: tuple[Placed, ...]
+    strategy: Strategy = "priority"
+    limit: int | None = None
+    """Only the first so many that can serve."""
+
+    @property
+    def changing(self) -> bool:
+        return self.strategy in CHANGING
+
+
+def groups(request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicySettings) -> Iterator[Group]:
+    """Every model that may come into question, best group first.
+
+    Raises:
+        UnknownModel: the request names a model that does not exist.
+    """
+    ladder = [group for group in _ladder(request, tier, catalog, settings) if group.placed]
+    if request.fallback_models is None:
+        after, why = catalog.fallback_chain, "litellm.fallback_chain"
+    else:
+        after = tuple(catalog.resolve(name) for name in request.fallback_models)
+        ladder, why = [_head(group) for group in ladder[:1]], "fallback_models of the call"
+    yield from ladder
+    yield Group(
+        placed=tuple(Placed(model, catalog.tier_of(model) or tier, f"next in {why}") for model in after)
+    )
+
+
+def strategy_of(request: ChatRequest, settings: PolicySettings) -> Strategy:
+    """How the models of a tier are ordered for `request`."""
+    chosen = request.model is not None or not settings.enabled
+    return "priority" if chosen else request.strategy or settings.strategy
+
+
+def ranked(group: Group, placed: Placed, rank: int, option: Option) -> str:
+    """The reason for a candidate that its strategy has put at place `rank`, from 0."""
+    if group.strategy not in _BY:
+        return placed.reason
+    speed = f" ({_speed(option)})" if group.strategy == "least_latency" else ""
+    return f"{_place(rank + 1)} of the {placed.tier} tier by {_BY[group.strategy]}{speed}"
+
+
+_BY: dict[Strategy, str] = {
+    "least_cost": "cost",
+    "least_latency": "speed",
+    "round_robin": "turn",
+    "random": "lot",
+}
+
+
+def _speed(option: Option) -> str:
+    if option.ms_per_token is not None:
+        return f"{option.ms_per_token:.3g} ms a token"
+    if option.attempts:
+        return "no answer of late"
+    return "being tried" if option.used_at else "not tried of late"
+
+
+def _place(number: int) -> str:
+    return "first" if number == 1 else f"number {number}"
+
+
+def _head(group: Group) -> Group:
+    """The group's first model. Which that is in a changing order, or by cost, shows when it is known who
+    can serve; in a given one it is known, and what follows in place of it is the caller's to say."""
+    given = group.strategy not in _BY
+    return replace(group, placed=group.placed[:1]) if given else replace(group, limit=1)
+
+
+def _ladder(request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicySettings) -> Iterator[Group]:
+    if request.model is not None:
+        model = catalog.resolve(request.model)
+        yield Group(placed=(Placed(model, catalog.tier_of(model) or tier, "asked for by name"),))
+    elif not settings.enabled and catalog.default_model:
+        model = catalog.default_model
+        yield Group(placed=(Placed(model, catalog.tier_of(model) or tier, "litellm.default_model"),))
+    else:
+        for rung in _rungs(request, tier, settings):
+            yield Group(placed=tuple(_of_tier(rung, catalog)), strategy=strategy_of(request, settings))
+
+
+def _of_tier(tier: Tier, catalog: Catalog) -> Iterator[Placed]:
+    models = catalog.tiers.get(tier, ())
+    weights = catalog.weights.get(tier) or (1.0,) * len(models)
+    for place, (model, weight) in enumerate(zip(models, weights, strict=True), start=1):
+        yield Placed(model, tier, f"{_place(place)} of the {tier} tier", weight)
+
+
+def _rungs(request: ChatRequest, tier: Tier, settings: PolicySettings) -> list[Tier]:
+    """The tiers in the order in which they may serve."""
+    if strategy_of(request, settings) == "cascade":
+        return [rung for rung in Tier if request.tier is None or rung.rank >= request.tier.rank]
+    downward = settings.allow_downgrade or request.max_cost_usd is not None
+    upward = [rung for rung in Tier if rung.rank >= tier.rank]
+    lower = [rung for rung in reversed(Tier) if rung.rank < tier.rank]
+    return upward + lower if downward else upward
