@@ -21,15 +21,12 @@ from typing import Any
 import anyio
 import click
 
-from tests.fake_provider import FakeProvider
 from tests.faults.audit import Tally
 from tests.faults.catalog import FAULTS, MISHAPS
 from tests.faults.crash import run_crash
 from tests.faults.report import into_readme, table
-from tests.faults.servers import over_http, over_stdio
 from tests.faults.soak import run_soak
-from tests.faults.storm import FAREWELLS, Storm, settings
-from tests.server.harness import Installation
+from tests.faults.storm import BREAKERS, FAREWELLS, NO_BREAKERS, opened
 
 
 def tell(text: str) -> None:
@@ -59,19 +56,16 @@ async def run_storm(folder: Path, options: Options) -> list[Tally]:
         tallies.append(tally)
         tell(f"{tally.fault}: {tally.calls} calls, {len(tally.violations)} violations")
 
-    async with FakeProvider() as fake:
-        installation = Installation(folder, settings(fake.url))
-        async with over_stdio(installation) as piped, over_http(installation) as served:
-            storm = Storm(installation, fake, [piped, served], options.seed)
-            await storm.warm_up()
-            for fault in filter(lambda fault: wanted(fault.name), FAULTS):
-                note(await storm.alone(fault, options.calls))
-            for mishap in filter(lambda mishap: wanted(mishap.name), MISHAPS):
-                note(await storm.during(mishap))
-            for name in filter(wanted, FAREWELLS):
-                note(await storm.farewell(name, FAREWELLS[name]))
-            if not options.only:
-                note(await storm.mixed(options.minutes * 60))
+    async with opened(folder, NO_BREAKERS, options.seed) as storm:
+        for fault in filter(lambda fault: wanted(fault.name), FAULTS):
+            note(await storm.alone(fault, options.calls))
+        for mishap in filter(lambda mishap: wanted(mishap.name), MISHAPS):
+            note(await storm.during(mishap))
+        for name in filter(wanted, FAREWELLS):
+            note(await storm.farewell(name, FAREWELLS[name]))
+    if not options.only:
+        async with opened(_within(folder, "mixed"), BREAKERS, options.seed) as storm:
+            note(await storm.mixed(options.minutes * 60))
     return tallies
 
 

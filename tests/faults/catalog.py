@@ -15,9 +15,12 @@ from aiohttp import web
 from tests.fake_provider import (
     Behaviour,
     Exchange,
+    blocked,
     cut_mid_stream,
     delay,
     empty,
+    fails_mid_stream,
+    faults,
     garbage,
     hang,
     no_usage,
@@ -41,6 +44,8 @@ class Fault:
 
     quick: bool = True
     """It shows at once."""
+    heavy: bool = False
+    """It keeps both sides busy with megabytes, so that an eighth of the calls have to do."""
 
     @property
     def model(self) -> str:
@@ -60,21 +65,41 @@ FAULTS = (
     Fault("none", ok()),
     Fault("429 with retry-after", rate_limited(1)),
     Fault("500", status(500)),
-    Fault("503 with a page of HTML", status(503, "<html>" + "overloaded " * 100_000), quick=False),
+    Fault("503 with a page of HTML", status(503, "<html>" + "overloaded " * 100_000)),
+    Fault("error of 500 MB", faults.huge_error(500)),
     Fault("401 that quotes the key", _echo_of_the_key()),
     Fault("404", status(404)),
     Fault("400", refusal(400, "temperature must be blue"), ends_the_call=True),
     Fault("prompt too long", refusal(400, "This model's maximum context length is 10 tokens")),
+    Fault("redirect to another host", faults.redirects("http://127.0.0.2:9/v1/chat/completions")),
     Fault("never answers", hang(), quick=False),
     Fault("answers late", delay(1), quick=False),
+    Fault("headers that trickle", faults.slow_headers(), quick=False),
+    Fault("body that trickles", faults.slow_body(), quick=False),
     Fault("writes too slowly", slow_drip(0.3, 100), quick=False),
-    Fault("connection reset", refuse()),
+    Fault("connection closed", refuse()),
+    Fault("connection reset", faults.resets()),
+    Fault("no HTTP at all", faults.no_http()),
     Fault("page in place of an answer", garbage()),
+    Fault("wrong content type", faults.mistyped("text/plain")),
+    Fault("missing fields", faults.holding(...)),
+    Fault("fields of the wrong type", faults.holding("seven")),
+    Fault("another protocol's messages", faults.foreign_events()),
+    Fault("bytes that are no UTF-8", faults.invalid_utf8()),
     Fault("stream cut with a reset", cut_mid_stream(3)),
     Fault("stream cut politely", cut_mid_stream(3, politely=True)),
+    Fault("stream that reports an error", fails_mid_stream(3)),
+    Fault("stream without end", faults.endless_stream(), heavy=True),
+    Fault("event without end", faults.endless_event(), heavy=True),
+    Fault("answer of 500 MB", faults.huge(500), heavy=True),
+    Fault("500 MB packed into 500 KB", faults.bomb("gzip"), heavy=True),
+    Fault("packed answer that is cut", faults.cut_packed()),
+    Fault("header of 100 MB", faults.huge_header(), heavy=True),
     Fault("empty answer", empty()),
+    Fault("refusal by the provider's filter", blocked()),
     Fault("no usage", no_usage()),
-    Fault("absurd usage", ok(usage={"prompt_tokens": 10**15, "completion_tokens": -3})),
+    Fault("absurd usage", faults.wrong_usage(10**15)),
+    Fault("usage that is not a number", faults.wrong_usage(float("nan"))),
 )
 HEALTHY = FAULTS[0]
 HANGING = next(fault for fault in FAULTS if fault.name == "never answers")

@@ -4,18 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from tests.fake_provider import FakeProvider
 from tests.faults.audit import Tally
 from tests.faults.calls import Asked, plan
 from tests.faults.catalog import FAULTS, HEALTHY
-from tests.faults.servers import Server, Vitals, over_http, over_stdio
-from tests.faults.storm import PARALLEL, Storm, settings
-from tests.server.harness import Installation
+from tests.faults.servers import Vitals
+from tests.faults.storm import NO_BREAKERS, PARALLEL, opened
 
 SOAK = "soak"
 _LEGS = 10
 """The books are audited after each; the first is the warm-up, with whose end the last is compared."""
-_QUICK = [fault for fault in FAULTS if fault.quick]
+_QUICK = [fault for fault in FAULTS if fault.quick and not fault.heavy]
 _MORE_TASKS = 4
 _MORE_DESCRIPTORS = 2 * PARALLEL
 """Connections to the provider and from the client that may happen to be idle: a leak would leave one for
@@ -27,22 +25,17 @@ _MORE_MEMORY = 1.15
 async def run_soak(folder: Path, *, calls: int, seed: int, tell: Callable[[str], None]) -> Tally:
     """`calls` calls: from the cache and not, failing and given up."""
     total = Tally(SOAK)
-    async with FakeProvider() as fake:
-        installation = Installation(folder, settings(fake.url))
-        async with over_stdio(installation) as piped, over_http(installation) as served:
-            servers = [piped, served]
-            storm = Storm(installation, fake, servers, seed)
-            await storm.warm_up()
-            early: list[Vitals] = []
-            for leg in range(_LEGS):
-                chance = Random(f"{seed} soak {leg}")  # noqa: S311  to be had again
-                planned = (_plan(f"{leg} {number}", chance) for number in range(calls // _LEGS))
-                _add(await storm.run(SOAK, planned, unaided=True), total)
-                now = [await server.vitals() for server in servers]
-                early = early or now
-                tell(f"{total.calls:,} calls, {len(total.violations)} violations, {now}")
-            for server, before in zip(servers, early, strict=True):
-                total.violations += _grown(server, before, await server.vitals())
+    async with opened(folder, NO_BREAKERS, seed) as storm:
+        early: list[Vitals] = []
+        for leg in range(_LEGS):
+            chance = Random(f"{seed} soak {leg}")  # noqa: S311  to be had again
+            planned = (_plan(f"{leg} {number}", chance) for number in range(calls // _LEGS))
+            _add(await storm.run(SOAK, planned, unaided=True), total)
+            now = await storm.vitals()
+            early = early or now
+            tell(f"{total.calls:,} calls, {len(total.violations)} violations, {now}")
+        for before, after in zip(early, await storm.vitals(), strict=True):
+            total.violations += _grown(before, after)
     return total
 
 
@@ -65,14 +58,14 @@ def _add(leg: Tally, total: Tally) -> None:
     total.violations += leg.violations
 
 
-def _grown(server: Server, before: Vitals, after: Vitals) -> list[str]:
+def _grown(before: Vitals, after: Vitals) -> list[str]:
     bounds = {
         "tasks": (before.tasks, after.tasks, before.tasks + _MORE_TASKS),
         "descriptors": (before.descriptors, after.descriptors, before.descriptors + _MORE_DESCRIPTORS),
         "bytes": (before.resident_bytes, after.resident_bytes, before.resident_bytes * _MORE_MEMORY),
     }
     return [
-        f"The server over {server.name} holds {now:,} {what}, and held {then:,} near the beginning."
+        f"A server holds {now:,} {what}, and held {then:,} near the beginning."
         for what, (then, now, bound) in bounds.items()
         if now > bound
     ]

@@ -2,8 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,7 +15,7 @@ from tests.fake_provider import FakeProvider
 from tests.faults.audit import Ledger, Tally, read_ledger, secrets_in
 from tests.faults.calls import Asked, ask, number_in, plan, unclear
 from tests.faults.catalog import FAULTS, HANGING, HEALTHY, MISHAPS, Fault, Mishap
-from tests.faults.servers import Server, over_stdio, until
+from tests.faults.servers import Server, Vitals, over_http, over_stdio, until
 from tests.server.harness import Installation, merged, text, through
 
 Json = dict[str, Any]
@@ -25,19 +27,22 @@ _ATTEMPT = 2.0
 """Seconds for one attempt."""
 _GRACE = 20.0
 """Seconds past its deadline by which a call counts as one that did not end: a busy machine is slow."""
+NO_BREAKERS: Json = {"enabled": False}
+"""So that each call meets the fault."""
+BREAKERS: Json = {"cooldown": 2}
 _SETTLING = 30.0
 """Seconds within which the last calls are written down."""
 MIXED = "all of these, mixed"
 
 
-def settings(url: str) -> Json:
+def settings(url: str, *, breaker: Json) -> Json:
     """An installation whose models `fake/…` have the faults; short waits, and a budget of each kind."""
     faulty = {f"fake/{fault.model}": {"input": 10, "output": 20} for fault in FAULTS}
     return merged(
         through(url),
         {
             "litellm": {"timeout": _ATTEMPT, "max_retries": 1, "retry_delay": 0.05},
-            "reliability": {"deadline": DEADLINE},
+            "reliability": {"deadline": DEADLINE, "breaker": breaker},
             "defaults": {"max_tokens": 50},
             "server": {"answer_within": 2},
             "usage_tracking": {"pricing": faulty},
@@ -73,9 +78,14 @@ class Storm:
                 if first.result and not first.result.is_error:
                     break
 
+    async def vitals(self) -> list[Vitals]:
+        """What each server holds."""
+        return [await server.vitals() for server in self._servers]
+
     async def alone(self, fault: Fault, calls: int) -> Tally:
         """`calls` calls to a model with this fault, half of them with a sound one behind it."""
         chance = self._chance(fault.name)
+        calls = -(-calls // 8) if fault.heavy else calls
         planned = (self._plan(f"{fault.model} {number}", [fault], chance) for number in range(calls))
         return await self.run(fault.name, planned, unaided=fault.ends_the_call)
 
@@ -237,6 +247,17 @@ class Storm:
             for (model, number), times in seen.items()
             if times > recorded[model, number]
         ]
+
+
+@asynccontextmanager
+async def opened(folder: Path, breaker: Json, seed: int) -> AsyncGenerator[Storm]:
+    """Two servers on one store, with a client to each over stdio and HTTP, warmed up."""
+    async with FakeProvider() as fake:
+        installation = Installation(folder, settings(fake.url, breaker=breaker))
+        async with over_stdio(installation) as piped, over_http(installation) as served:
+            storm = Storm(installation, fake, [piped, served], seed)
+            await storm.warm_up()
+            yield storm
 
 
 async def host_leaves(server: Server) -> None:
