@@ -9,7 +9,7 @@ import pytest
 
 from tests.fake_provider import FakeProvider, ok
 from tests.routing.bench import MARKS, PATIENCE, Bench, running
-from tierwise.routing.settings import ReliabilitySettings
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.storage.budgets import AtLimit, Budget, BudgetPeriod, Committed, Refusal, Reservation
 from tierwise.storage.errors import DatabaseFull
 from tierwise.storage.ports import Store
