@@ -238,9 +238,9 @@ def call_record(
     call: Call,
     outcome: Served | TierwiseError | None,
     attempts: Sequence[AttemptRecord],
-    reservation: str | None = None,
+    tab: Tab | None = None,
 ) -> CallRecord:
-    """The ledger's row for a call that ended with `outcome` (None: cancelled)."""
+    """The ledger's row for a call that ended with `outcome` (None: cancelled); `tab` if it pays."""
     served = outcome if isinstance(outcome, Served) else None
     first = call.plan.first.model
     provider, model = (attempts[-1].provider, attempts[-1].model) if attempts else (first.provider, first.id)
@@ -266,7 +266,8 @@ def call_record(
         metadata=call.plan.request.metadata,
         features=call.plan.features,
         attempts=tuple(attempts),
-        reservation=reservation,
+        reservation=tab.id if tab else None,
+        unreserved=tuple(tab.unreserved) if tab else (),
     )
 
 
