@@ -1,6 +1,6 @@
 """The models that this installation knows, and the tiers that they serve."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -70,6 +70,7 @@ def build_catalog(
     today: date,
     local: LocalModels | None = None,
     listings: Mapping[str, Listing] = NO_LISTINGS,
+    rate_limited: Iterable[str] = (),
 ) -> Catalog:
     """The catalogue that settings, keys and what was found on this machine make together.
 
@@ -78,9 +79,11 @@ def build_catalog(
     list, by price; `local`.
 
     Raises:
-        UnknownModel: a name in the settings is no model.
+        UnknownModel: a name in the settings is no model, or one of `rate_limited` no provider's.
     """
     resolver = Resolver(litellm, pricing, environ, price_map, local, listings)
+    for name in rate_limited:
+        resolver.check_provider("reliability.rate_limits", name)
     default = (
         resolver.setting("litellm.default_model", litellm.default_model) if litellm.default_model else None
     )

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -47,6 +47,8 @@ class Inventory:
     pricing: Mapping[str, ModelPrice]
     local: LocalSettings
     environ: Mapping[str, str] = field(repr=False)
+    rate_limited: Collection[str] = ()
+    """The names that settings of rate limits go by."""
     gateways: Gateways = field(init=False)
     """The endpoints that are asked for their models."""
     _catalog: Catalog | None = None
@@ -151,4 +153,5 @@ class Inventory:
             today=datetime.now(UTC).date(),
             local=local,
             listings=self.gateways.listings,
+            rate_limited=self.rate_limited,
         )

@@ -3,9 +3,8 @@
 import time
 from dataclasses import asdict, dataclass, field, replace
 
-import anyio
-
 from tierwise.routing import pricing
+from tierwise.routing.draft import Draft, Writer
 from tierwise.routing.errors import UpstreamError, UpstreamTimeout
 from tierwise.routing.policy import Candidate
 from tierwise.routing.providers.base import Completion
@@ -14,90 +13,83 @@ from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
 from tierwise.storage.records import AttemptRecord, Usage
 
 
-class GrowingText:
-    """What an attempt has written so far; whoever waits hears of every change."""
-
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._changed: anyio.Event | None = None
-        """Only where somebody waits: most calls have nobody who does."""
-
-    def __str__(self) -> str:
-        return "".join(self._pieces)
-
-    def append(self, piece: str) -> None:
-        self._pieces.append(piece)
-        self.wake()
-
-    def clear(self) -> None:
-        self._pieces.clear()
-        self.wake()
-
-    def wake(self) -> None:
-        """Let all who wait go on."""
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
-
-    async def changed(self) -> None:
-        """Wait until the text changes, or there is some other reason to look."""
-        if self._changed is None:
-            self._changed = anyio.Event()
-        await self._changed.wait()
-
-
 @dataclass(slots=True)
 class Journal:
     """What has happened in a call so far; whoever holds it sees it grow."""
 
     streaming: bool = False
     """Ask the provider for the parts of the answer as they are written."""
-    attempts: list[AttemptRecord] = field(default_factory=list[AttemptRecord])
-    pieces: GrowingText = field(default_factory=GrowingText)
-    """The text that the attempt under way has written."""
+    draft: Draft = field(default_factory=Draft)
+    held: int = 0
+    """The most that the attempts under way can cost, in nano-USD, as far as their prices are known."""
     started: float = field(default_factory=time.monotonic)
     """When the call's deadline began to run."""
+    _places: list[AttemptRecord | None] = field(default_factory=list[AttemptRecord | None])
+    """Of each attempt that has been begun; None until it has ended."""
 
     @property
-    def text(self) -> str:
-        """What there is of the answer."""
-        return str(self.pieces)
+    def attempts(self) -> list[AttemptRecord]:
+        """Those that have ended, in the order in which they were begun."""
+        return [attempt for attempt in self._places if attempt]
 
     @property
     def cost(self) -> int:
         """What the attempts have cost in nano-USD, as far as their prices are known."""
         return sum(attempt.cost_nano_usd or 0 for attempt in self.attempts)
 
+    def open(self) -> int:
+        """The place of an attempt that begins now."""
+        self._places.append(None)
+        return len(self._places) - 1
+
+    def close(self, place: int, attempt: AttemptRecord) -> None:
+        """Set down how the attempt at `place` has ended."""
+        self._places[place] = attempt
+
+    def cost_at(self, place: int) -> int | None:
+        """What the attempt at `place` has cost in nano-USD; None if that is unknown."""
+        attempt = self._places[place]
+        return attempt and attempt.cost_nano_usd
+
+    def blame(self, place: int, outcome: str, error: str | None = None) -> None:
+        """The attempt at `place` has answered, but not well enough."""
+        if attempt := self._places[place]:
+            self._places[place] = replace(attempt, outcome=outcome, error=error)
+
 
 class Recorder:
     """Turns the end of one attempt into its record."""
 
-    def __init__(self, journal: Journal, candidate: Candidate, payload: Payload) -> None:
+    def __init__(self, journal: Journal, candidate: Candidate, payload: Payload, writer: Writer) -> None:
+        self.place = journal.open()
+        """Of the record in the journal."""
         self._journal = journal
         self._candidate = candidate
         self._payload = payload
+        self._writer = writer
         self._started_at = time.time()
         self._start = time.perf_counter()
 
-    def answered(self, completion: Completion) -> None:
+    def answered(self, completion: Completion) -> Usage:
+        """Returns what is charged; so do `failed` and `cancelled`."""
         usage = completion.usage
-        self._append("ok", self._bounded(usage) if usage.estimated else usage, completion.reported_cost)
+        return self._close("ok", self._bounded(usage) if usage.estimated else usage, completion.reported_cost)
 
-    def failed(self, error: UpstreamError) -> None:
+    def failed(self, error: UpstreamError) -> Usage:
         """A provider charges for what it says, for what it wrote before it broke, and for work that
         outlasted our wait; a refusal before the first word costs nothing."""
-        charged = self._journal.text or isinstance(error, UpstreamTimeout)
+        charged = self._writer.pieces or isinstance(error, UpstreamTimeout)
         usage = error.usage or (self._estimate() if charged else Usage())
-        self._append(error.code, usage, error.reported_cost)
+        return self._close(error.code, usage, error.reported_cost)
 
-    def cancelled(self) -> None:
+    def cancelled(self) -> Usage:
         """A request that was under way has had its prompt read, and is charged for it."""
-        self._append("cancelled", self._estimate())
+        return self._close("cancelled", self._estimate())
 
     def _estimate(self) -> Usage:
         usage = Usage(
             input_tokens=estimate_prompt_tokens(self._payload),
-            output_tokens=estimate_tokens(self._journal.text),
+            output_tokens=estimate_tokens(self._writer.text),
             estimated=True,
         )
         return self._bounded(usage)
@@ -106,7 +98,7 @@ class Recorder:
         """Our own count, which may not pass what the model could write: no more is reserved."""
         return replace(usage, output_tokens=min(usage.output_tokens, self._candidate.max_tokens))
 
-    def _append(self, outcome: str, usage: Usage, reported_cost: int | None = None) -> None:
+    def _close(self, outcome: str, usage: Usage, reported_cost: int | None = None) -> Usage:
         model, latency_ms = self._candidate.model, (time.perf_counter() - self._start) * 1000
         record = AttemptRecord(
             **asdict(usage),
@@ -120,7 +112,8 @@ class Recorder:
         cost = self._cost(record) if reported_cost is None else reported_cost
         estimated = usage.estimated and reported_cost is None
         note = model.price_note if cost is None else "token counts estimated" if estimated else None
-        self._journal.attempts.append(replace(record, cost_nano_usd=cost, cost_note=note))
+        self._journal.close(self.place, replace(record, cost_nano_usd=cost, cost_note=note))
+        return usage
 
     def _cost(self, attempt: AttemptRecord) -> int | None:
         price = self._candidate.model.price

@@ -14,8 +14,8 @@ from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest
 from tierwise.routing.spending import most
 from tierwise.server.batch_file import BatchFile, Line
-from tierwise.server.settings import UsageSettings
-from tierwise.server.tools.chat import CHAT, chat_result_of
+from tierwise.server.settings import Settings
+from tierwise.server.tools.chat import CHAT, chat_request, chat_result_of
 from tierwise.storage.errors import TierwiseError
 
 _LONGEST_ID = 512
@@ -69,7 +69,7 @@ class Batch:
     def __init__(
         self,
         engine: Engine,
-        usage: UsageSettings,
+        settings: Settings,
         file: BatchFile,
         purse: Purse,
         told: Callable[[Line, str | None], None],
@@ -77,7 +77,7 @@ class Batch:
         self.stopped_at: tuple[Line, int] | None = None
         """The first line that was left unasked, because it may cost more (nano-USD) than is left."""
         self._engine = engine
-        self._usage = usage
+        self._settings = settings
         self._file = file
         self._purse = purse
         self._told = told
@@ -125,7 +125,7 @@ class Batch:
         """
         if "conversation_id" in arguments:
             raise InvalidRequest("`conversation_id` is not for lines that go out together; give history.")
-        request = CHAT.parse(arguments).request(self._usage)
+        request = await chat_request(CHAT.parse(arguments), self._settings)
         if self._purse.limit is None:
             return request, 0
         plan = await self._engine.plan(request)

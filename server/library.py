@@ -1,10 +1,11 @@
 """The router as Python programs use it; `import tierwise` hands it out."""
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -13,11 +14,11 @@ from anyio import to_thread
 from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.engine import Engine
 from tierwise.routing.policy import Plan
-from tierwise.routing.request import ChatRequest, Message, ReasoningEffort, Tier
+from tierwise.routing.request import Message, ReasoningEffort, Tier
 from tierwise.server.configuration import load_settings, settings_from
 from tierwise.server.runtime import open_runtime, unwrapped
 from tierwise.server.settings import Settings
-from tierwise.server.tools.chat import CHAT
+from tierwise.server.tools.chat import CHAT, ChatArguments, chat_request
 from tierwise.server.tools.usage import USAGE_SUMMARY
 from tierwise.server.usage import GroupBy, UsageSummary, usage_summary
 
@@ -27,6 +28,8 @@ Config = Settings | Mapping[str, Any] | str | os.PathLike[str] | None
 class ChatOptions(TypedDict, total=False):
     """What a call may say beside its prompt: the arguments of the `chat` tool, under the same rules."""
 
+    images: Sequence[str] | None
+    """Shown with the prompt: https or data URLs, or files in `server.media_folders`."""
     model: str | None
     """An alias, a bare model name or `provider/model`; by default the difficulty decides."""
     tier: Tier | Literal["simple", "standard", "complex"] | None
@@ -85,9 +88,8 @@ class Stream:
     reading gives the call up.
     """
 
-    def __init__(self, engine: Engine, request: ChatRequest) -> None:
-        self._engine = engine
-        self._request = request
+    def __init__(self, start: Callable[[], Awaitable[Call]]) -> None:
+        self._start = start
         self._started = False
         self._call: Call | None = None
 
@@ -104,7 +106,7 @@ class Stream:
         return self._pieces()
 
     async def _pieces(self) -> AsyncGenerator[str]:
-        self._call = call = await self._engine.start(self._request, watched=True)
+        self._call = call = await self._start()
         try:
             async for piece in call.pieces():
                 yield piece
@@ -153,7 +155,7 @@ class Router:
             AllCandidatesFailed: each was tried; the message says how each failed.
             DeadlineExceeded: time ran out first.
         """
-        call = await self._engine.start(self._request(prompt, options))
+        call = await self._start(self._engine, self._parsed(prompt, options))
         try:
             await call.wait(None)
         finally:
@@ -166,7 +168,7 @@ class Router:
         Raises:
             InvalidRequest: the arguments do not fit.
         """
-        return Stream(self._engine, self._request(prompt, options))
+        return Stream(partial(self._start, self._engine, self._parsed(prompt, options), watched=True))
 
     async def analyze(self, prompt: str, **options: Unpack[ChatOptions]) -> Plan:
         """The plan that `chat` would follow with the same arguments, but for what a conversation remembers;
@@ -175,7 +177,8 @@ class Router:
         Raises:
             InvalidRequest: the arguments do not fit, or name a model that there is not.
         """
-        return await self._engine.plan(self._request(prompt, options))
+        request = await chat_request(self._parsed(prompt, options), self._settings)
+        return await self._engine.plan(request)
 
     async def usage(self, **options: Unpack[UsageOptions]) -> UsageSummary:
         """What calls came to, in USD, those of other processes on the same database included.
@@ -190,11 +193,14 @@ class Router:
         query = USAGE_SUMMARY.parse(given).query(self._settings.usage_tracking.time_zone)
         return await usage_summary(self._engine.store, query)
 
-    def _request(self, prompt: str, options: ChatOptions) -> ChatRequest:
+    async def _start(self, engine: Engine, arguments: ChatArguments, *, watched: bool = False) -> Call:
+        return await engine.start(await chat_request(arguments, self._settings), watched=watched)
+
+    def _parsed(self, prompt: str, options: ChatOptions) -> ChatArguments:
         given: dict[str, Any] = {"prompt": prompt, **options}
         if history := options.get("history"):
             given["history"] = [_turn(turn) for turn in history]
-        return CHAT.parse(given).request(self._settings.usage_tracking)
+        return CHAT.parse(given)
 
 
 @asynccontextmanager

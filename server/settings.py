@@ -126,6 +126,8 @@ class ServerSettings(Section):
     """DEBUG shows the texts of errors, which may quote prompts; other levels do not."""
     allowed_hosts: Names = ()
     """Values of the `Host` header to answer to beside the loopback names."""
+    media_folders: tuple[Annotated[Path, AfterValidator(_full_path)], ...] = ()
+    """Folders whose files callers may name as pictures; none by default."""
     token_env: SecretVariable = TOKEN_VARIABLE
     """The environment variable with the token that clients must send over HTTP, as
     `Authorization: Bearer …`. Off loopback there must be one."""

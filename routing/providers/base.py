@@ -12,6 +12,25 @@ OnText = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """What a provider says is left of one of its limits."""
+
+    remaining: float
+    limit: float | None = None
+    """What there is when nothing is used."""
+    reset: float | None = None
+    """Seconds until that is so again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateStatus:
+    """How much more a provider will take, by its own word; None where it does not say."""
+
+    requests: Quota | None = None
+    tokens: Quota | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamCall:
     """One request to one model: everything that shapes the answer, and how to get there."""
 
@@ -25,6 +44,11 @@ class UpstreamCall:
     api_key: str | None = None
     timeout: float
     """Seconds that this attempt may take in all."""
+    connect_timeout: float | None = None
+    """Seconds within which the connection must be there; None leaves it to `timeout`, and so do those for
+    the first token of a streamed answer, a hidden thought's included, and for each further one."""
+    first_token_timeout: float | None = None
+    between_tokens_timeout: float | None = None
     logprobs: bool = False
     """Ask for the tokens' log probabilities, where the model gives them."""
 
@@ -52,6 +76,8 @@ class Completion:
     """The model that answered where the provider, a LiteLLM proxy, fell back by itself."""
     mean_logprob: float | None = None
     """Mean natural log probability of the answer's tokens, if it was asked for and given."""
+    rate: RateStatus | None = None
+    """What the provider said of its limits when it answered."""
 
 
 class Provider(ABC):

@@ -58,7 +58,7 @@ async def _batch(
 ) -> str | None:
     """Why lines were left unasked, if some were."""
     async with open_runtime(settings, environ) as engine:
-        batch = Batch(engine, settings.usage_tracking, file, purse, report.note)
+        batch = Batch(engine, settings, file, purse, report.note)
         await batch.run(read_lines(source), concurrency)
     if batch.stopped_at is None or purse.limit is None:
         return None

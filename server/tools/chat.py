@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from mcp_types import ToolAnnotations
@@ -11,7 +12,8 @@ from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, ReasoningEffort, Strategy, Tier, ToolCall
-from tierwise.server.settings import UsageSettings
+from tierwise.server.images import load_images
+from tierwise.server.settings import Settings, UsageSettings
 from tierwise.server.tools.base import Answer, Arguments, Text, Tool, ToolContext
 from tierwise.server.tools.conversation import (
     OBJECTS,
@@ -49,6 +51,7 @@ Whole = Annotated[int, BeforeValidator(_no_boolean)]
 
 class ChatArguments(Arguments):
     prompt: Text = Field(description="What the model should answer; empty after tool results")
+    images: list[str] | None = Field(None, max_length=16, description="Shown with it: https or data URLs")
     model: Name | None = Field(
         None, description="Alias, model or provider/model; default: chosen by difficulty"
     )
@@ -57,9 +60,7 @@ class ChatArguments(Arguments):
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, description="0 to 2")
     system_prompt: Text | None = Field(None, description="Instructions to the model")
     history: list[Turn] | None = Field(None, description="Earlier turns, oldest first")
-    conversation_id: Name | None = Field(
-        None, description="Yours to choose; earlier turns are kept here, history adds new ones"
-    )
+    conversation_id: Name | None = Field(None, description="Any id; its earlier turns are kept here")
     use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
     operation: Name = Field("chat", description="Label for usage reports")
     tenant: Name | None = Field(None, description="On whose behalf; for reports and budgets")
@@ -170,9 +171,21 @@ class ChatResult(ChatStatus):
     warning: str | None = None
 
 
+async def chat_request(arguments: ChatArguments, settings: Settings) -> ChatRequest:
+    """The request of one call, with its images fetched.
+
+    Raises:
+        InvalidRequest: an image cannot be had, or is none.
+    """
+    request = arguments.request(settings.usage_tracking)
+    if not arguments.images:
+        return request
+    return replace(request, images=await load_images(arguments.images, settings.server.media_folders))
+
+
 async def chat(context: ToolContext, arguments: ChatArguments) -> Answer:
     """Answer the prompt, or hand back a `call_id` when the answer takes longer than the caller can wait."""
-    request = arguments.request(context.settings.usage_tracking)
+    request = await chat_request(arguments, context.settings)
     call = await context.engine.start(request, watched=context.report_progress is not None)
     try:
         return await _answer(context, call, context.settings.server.answer_within)
@@ -198,8 +211,8 @@ async def _answer(context: ToolContext, call: Call, within: float) -> Answer:
         result = chat_result_of(call.receipt())
         return Answer(result, None if result.tool_calls else result.content)
     context.engine.keep(call)
-    result = ChatStatus(status="running", call_id=call.id, content=call.text)
-    so_far = f" So far:\n{call.text}" if call.text else ""
+    result = ChatStatus(status="running", call_id=call.id, content=call.shown)
+    so_far = f" So far:\n{call.shown}" if call.text else ""
     return Answer(result, f'Still running: fetch the answer with chat_result(call_id="{call.id}").{so_far}')
 
 
@@ -212,7 +225,7 @@ async def _wait(context: ToolContext, call: Call, within: float) -> bool:
     while (left := start + within - time.monotonic()) > 0:
         if await call.wait(min(PROGRESS_INTERVAL, left)):
             return True
-        now, text = time.monotonic(), call.text
+        now, text = time.monotonic(), call.shown
         if text != told or now - told_at >= SILENT_INTERVAL:
             await context.report_progress(round(now - start, 3), text)
             told, told_at = text, now
