@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
@@ -16,7 +15,6 @@ from tierwise.server.prompts import prompt_named
 from tierwise.server.resources import FAMILIES
 from tierwise.server.series import MOST_DAYS
 from tierwise.server.tools.base import ToolContext
-from tierwise.server.usage import GroupBy
 from tierwise.storage.budgets import BudgetScope
 from tierwise.storage.records import Dimension
 
@@ -121,7 +119,7 @@ _CHOICES: Mapping[str, _Choices] = {
     "scope": _budget_scopes,
     "only": _filters,
     "days": _days,
-    "group_by": _fixed(get_args(GroupBy)),
+    "group_by": _fixed([*Dimension, "day"]),
     "granularity": _fixed(MOST_DAYS),
     "format": _fixed(MIME_TYPES),
 }

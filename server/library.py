@@ -20,7 +20,7 @@ from tierwise.server.runtime import open_runtime, unwrapped
 from tierwise.server.settings import Settings
 from tierwise.server.tools.chat import CHAT, ChatArguments, chat_request
 from tierwise.server.tools.usage import USAGE_SUMMARY
-from tierwise.server.usage import GroupBy, UsageSummary, usage_summary
+from tierwise.server.usage import UsageSummary, usage_summary
 
 Config = Settings | Mapping[str, Any] | str | os.PathLike[str] | None
 
@@ -75,7 +75,8 @@ class UsageOptions(TypedDict, total=False):
     start: date | str | None
     end: date | str | None
     """The last day that counts; today by default. A text is an ISO date."""
-    group_by: GroupBy | None
+    group_by: str | None
+    """A dimension such as `model` or `tenant`, or `day`, or `metadata.KEY`."""
     filters: Mapping[str, str]
     """Such as `{"tier": "simple"}`."""
 

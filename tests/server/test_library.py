@@ -205,7 +205,7 @@ async def test_who_stops_reading_gives_the_call_up(config: dict[str, object], fa
             await hanging.left.wait()
     async with tierwise.open(config) as router:
         usage = await router.usage(days=1)
-    assert (usage.failed_calls, usage.total_tokens > 0) == (1, True)
+    assert (usage.cancelled_calls, usage.total_tokens > 0) == (1, True)
 
 
 async def test_cancelling_the_task_gives_the_call_up(config: dict[str, object], fake: FakeProvider):
@@ -236,7 +236,7 @@ async def test_leaving_the_block_gives_up_what_is_under_way_and_writes_it_down(
         with anyio.fail_after(30):
             await hanging.arrived.wait()
     async with tierwise.open(config) as router:
-        assert (await router.usage(days=1)).failed_calls == 1
+        assert (await router.usage(days=1)).cancelled_calls == 1
 
 
 async def test_failures_are_the_errors_that_the_tools_tell(config: dict[str, object], fake: FakeProvider):
