@@ -119,6 +119,7 @@ class Call:
         while not done:
             done = self.done
             text = self.receipt().content if done else self.text
+            # A text that has only lost its end may yet grow on from there.
             if not text.startswith(told) and (done or not told.startswith(text)):
                 told = ""
                 yield ""
@@ -126,7 +127,7 @@ class Call:
                 piece, told = text[len(told) :], text
                 yield piece
             elif not self.done:
-                await self._flight.journal.draft.grown()
+                await self._flight.journal.draft.changed()
 
     def receipt(self) -> Receipt:
         """The receipt of a call that is done.
@@ -162,8 +163,8 @@ class Flight:
     calls: list[Call] = field(default_factory=list[Call])
     left: list[Call] = field(default_factory=list[Call])
     """Calls that were given up while others still waited."""
-    joined: int = 0
-    """Calls that have come after the first."""
+    joined: list[str] = field(default_factory=list[str])
+    """The tenants of the calls that have come after the first."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def settled(self, plan: Plan) -> Plan:
@@ -317,17 +318,17 @@ def _why_this_model(plan: Plan, served: Served) -> str:
     if served.downgraded is not None:
         cheapest = f"{served.candidate.model.id} served, the cheapest that can"
         return f"{plan.reason}; but {served.downgraded}, so {cheapest}"
-    if served.from_cache and served.candidate in plan.peers:
-        return f"{plan.reason}; but {served.candidate.model.id} has answered this before"
     if served.begun_by:
         begun = " and then ".join(served.begun_by)
         return f"{plan.reason}; {begun} broke off, and {served.candidate.model.id} finished the answer"
+    if served.from_cache and served.candidate in plan.peers:
+        return f"{plan.reason}; but {served.candidate.model.id} has answered this before"
     if served.escalated is not None and served.candidate != plan.first:
         return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:
         return plan.reason
-    why = "it would have had to wait for its turn" if served.untried else "that failed"
-    return f"{plan.reason}; {why}, so {served.candidate.model.id} served ({served.candidate.reason})"
+    candidate = served.candidate
+    return f"{plan.reason}; {served.instead}, so {candidate.model.id} served ({candidate.reason})"
 
 
 def _cost_note(record: CallRecord) -> str | None:

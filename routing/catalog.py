@@ -69,8 +69,8 @@ def build_catalog(
     price_map: PriceMap,
     today: date,
     local: LocalModels | None = None,
-    listings: Mapping[str, Listing] = NO_LISTINGS,
     rate_limited: Iterable[str] = (),
+    listings: Mapping[str, Listing] = NO_LISTINGS,
 ) -> Catalog:
     """The catalogue that settings, keys and what was found on this machine make together.
 

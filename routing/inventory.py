@@ -152,6 +152,6 @@ class Inventory:
             price_map=packaged_price_map(),
             today=datetime.now(UTC).date(),
             local=local,
-            listings=self.gateways.listings,
             rate_limited=self.rate_limited,
+            listings=self.gateways.listings,
         )

@@ -15,7 +15,7 @@ from tierwise.routing.request import ChatRequest
 from tierwise.routing.spending import most
 from tierwise.server.batch_file import BatchFile, Line
 from tierwise.server.settings import Settings
-from tierwise.server.tools.chat import CHAT, chat_request, chat_result_of
+from tierwise.server.tools.chat import CHAT, chat_result_of, load_request
 from tierwise.storage.errors import TierwiseError
 
 _LONGEST_ID = 512
@@ -125,7 +125,7 @@ class Batch:
         """
         if "conversation_id" in arguments:
             raise InvalidRequest("`conversation_id` is not for lines that go out together; give history.")
-        request = await chat_request(CHAT.parse(arguments), self._settings)
+        request = await load_request(CHAT.parse(arguments), self._settings)
         if self._purse.limit is None:
             return request, 0
         plan = await self._engine.plan(request)

@@ -119,7 +119,7 @@ _CHOICES: Mapping[str, _Choices] = {
     "scope": _budget_scopes,
     "only": _filters,
     "days": _days,
-    "group_by": _fixed([*Dimension, "day"]),
+    "group_by": _fixed((*Dimension, "day")),
     "granularity": _fixed(MOST_DAYS),
     "format": _fixed(MIME_TYPES),
 }

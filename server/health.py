@@ -26,6 +26,7 @@ _WORDS = {
     "rate_limited": "rate limited",
     "server_failed": "an error of its server",
     "timeout": "no answer in time",
+    "unsafe_response": "an answer that was not safe to read",
 }
 """Failures in our own words, by their codes."""
 

@@ -14,11 +14,11 @@ from anyio import to_thread
 from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.engine import Engine
 from tierwise.routing.policy import Plan
-from tierwise.routing.request import Message, ReasoningEffort, Tier
+from tierwise.routing.request import ChatRequest, Message, ReasoningEffort, Tier
 from tierwise.server.configuration import load_settings, settings_from
 from tierwise.server.runtime import open_runtime, unwrapped
 from tierwise.server.settings import Settings
-from tierwise.server.tools.chat import CHAT, ChatArguments, chat_request
+from tierwise.server.tools.chat import CHAT, ChatArguments, load_request
 from tierwise.server.tools.usage import USAGE_SUMMARY
 from tierwise.server.usage import UsageSummary, usage_summary
 
@@ -29,7 +29,7 @@ class ChatOptions(TypedDict, total=False):
     """What a call may say beside its prompt: the arguments of the `chat` tool, under the same rules."""
 
     images: Sequence[str] | None
-    """Shown with the prompt: https or data URLs, or files in `server.media_folders`."""
+    """Shown with the prompt: https URLs, data URLs, or files in `server.media_folders`."""
     model: str | None
     """An alias, a bare model name or `provider/model`; by default the difficulty decides."""
     tier: Tier | Literal["simple", "standard", "complex"] | None
@@ -76,7 +76,7 @@ class UsageOptions(TypedDict, total=False):
     end: date | str | None
     """The last day that counts; today by default. A text is an ISO date."""
     group_by: str | None
-    """A dimension such as `model` or `tenant`, or `day`, or `metadata.KEY`."""
+    """A dimension such as `tenant`, `metadata.KEY` or `day`."""
     filters: Mapping[str, str]
     """Such as `{"tier": "simple"}`."""
 
@@ -89,8 +89,9 @@ class Stream:
     reading gives the call up.
     """
 
-    def __init__(self, start: Callable[[], Awaitable[Call]]) -> None:
-        self._start = start
+    def __init__(self, engine: Engine, load: Callable[[], Awaitable[ChatRequest]]) -> None:
+        self._engine = engine
+        self._load = load
         self._started = False
         self._call: Call | None = None
 
@@ -107,7 +108,7 @@ class Stream:
         return self._pieces()
 
     async def _pieces(self) -> AsyncGenerator[str]:
-        self._call = call = await self._start()
+        self._call = call = await self._engine.start(await self._load(), watched=True)
         try:
             async for piece in call.pieces():
                 yield piece
@@ -156,7 +157,7 @@ class Router:
             AllCandidatesFailed: each was tried; the message says how each failed.
             DeadlineExceeded: time ran out first.
         """
-        call = await self._start(self._engine, self._parsed(prompt, options))
+        call = await self._engine.start(await self._loaded(_arguments(prompt, options)))
         try:
             await call.wait(None)
         finally:
@@ -169,7 +170,7 @@ class Router:
         Raises:
             InvalidRequest: the arguments do not fit.
         """
-        return Stream(partial(self._start, self._engine, self._parsed(prompt, options), watched=True))
+        return Stream(self._engine, partial(self._loaded, _arguments(prompt, options)))
 
     async def analyze(self, prompt: str, **options: Unpack[ChatOptions]) -> Plan:
         """The plan that `chat` would follow with the same arguments, but for what a conversation remembers;
@@ -178,8 +179,7 @@ class Router:
         Raises:
             InvalidRequest: the arguments do not fit, or name a model that there is not.
         """
-        request = await chat_request(self._parsed(prompt, options), self._settings)
-        return await self._engine.plan(request)
+        return await self._engine.plan(await self._loaded(_arguments(prompt, options)))
 
     async def usage(self, **options: Unpack[UsageOptions]) -> UsageSummary:
         """What calls came to, in USD, those of other processes on the same database included.
@@ -194,14 +194,15 @@ class Router:
         query = USAGE_SUMMARY.parse(given).query(self._settings.usage_tracking.time_zone)
         return await usage_summary(self._engine.store, query)
 
-    async def _start(self, engine: Engine, arguments: ChatArguments, *, watched: bool = False) -> Call:
-        return await engine.start(await chat_request(arguments, self._settings), watched=watched)
+    async def _loaded(self, arguments: ChatArguments) -> ChatRequest:
+        return await load_request(arguments, self._settings)
 
-    def _parsed(self, prompt: str, options: ChatOptions) -> ChatArguments:
-        given: dict[str, Any] = {"prompt": prompt, **options}
-        if history := options.get("history"):
-            given["history"] = [_turn(turn) for turn in history]
-        return CHAT.parse(given)
+
+def _arguments(prompt: str, options: ChatOptions) -> ChatArguments:
+    given: dict[str, Any] = {"prompt": prompt, **options}
+    if history := options.get("history"):
+        given["history"] = [_turn(turn) for turn in history]
+    return CHAT.parse(given)
 
 
 @asynccontextmanager

@@ -86,9 +86,9 @@ class _Answer:
     logprobs: list[float]
     """Of each token, if they were asked for and given."""
     tool_calls: tuple[ToolCall, ...]
+    rate: RateStatus | None
     stand_in: str | None
     """See `Completion`."""
-    rate: RateStatus | None
 
 
 class LiteLLMProvider(Provider):
@@ -163,8 +163,8 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
         cost=read_cost(response, headers),
         logprobs=_logprobs(choice),
         tool_calls=tools.calls(),
-        stand_in=read_stand_in(headers),
         rate=_rate(headers),
+        stand_in=read_stand_in(headers),
     )
 
 
@@ -220,8 +220,8 @@ async def _read(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
         cost=read_cost(sent, headers),
         logprobs=logprobs,
         tool_calls=tools.calls(),
-        stand_in=read_stand_in(headers),
         rate=_rate(headers),
+        stand_in=read_stand_in(headers),
     )
 
 

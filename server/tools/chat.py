@@ -171,27 +171,27 @@ class ChatResult(ChatStatus):
     warning: str | None = None
 
 
-async def chat_request(arguments: ChatArguments, settings: Settings) -> ChatRequest:
-    """The request of one call, with its images fetched.
-
-    Raises:
-        InvalidRequest: an image cannot be had, or is none.
-    """
-    request = arguments.request(settings.usage_tracking)
-    if not arguments.images:
-        return request
-    return replace(request, images=await load_images(arguments.images, settings.server.media_folders))
-
-
 async def chat(context: ToolContext, arguments: ChatArguments) -> Answer:
     """Answer the prompt, or hand back a `call_id` when the answer takes longer than the caller can wait."""
-    request = await chat_request(arguments, context.settings)
+    request = await load_request(arguments, context.settings)
     call = await context.engine.start(request, watched=context.report_progress is not None)
     try:
         return await _answer(context, call, context.settings.server.answer_within)
     finally:
         if not call.done and context.engine.find(call.id) is None:
             call.cancel()  # whoever asked has gone, and nobody is left to fetch the answer
+
+
+async def load_request(arguments: ChatArguments, settings: Settings) -> ChatRequest:
+    """The request with its pictures.
+
+    Raises:
+        InvalidRequest: one of them cannot be used.
+    """
+    request = arguments.request(settings.usage_tracking)
+    if not arguments.images:
+        return request
+    return replace(request, images=await load_images(arguments.images, settings.server.media_folders))
 
 
 async def chat_result(context: ToolContext, arguments: ChatResultArguments) -> Answer:
