@@ -115,19 +115,18 @@ class Call:
         Raises:
             TierwiseError: the call failed.
         """
-        told = ""
-        while True:
+        told, done = "", False
+        while not done:
             done = self.done
             text = self.receipt().content if done else self.text
-            if not text.startswith(told):
+            # A text that has only lost its end may yet grow on from there.
+            if not text.startswith(told) and (done or not told.startswith(text)):
                 told = ""
                 yield ""
-            if piece := text[len(told) :]:
-                told = text
+            if len(text) > len(told):
+                piece, told = text[len(told) :], text
                 yield piece
-            if done:
-                return
-            if not self.done and text == self.text:
+            elif not self.done:
                 await self._flight.journal.draft.changed()
 
     def receipt(self) -> Receipt:
