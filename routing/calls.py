@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal
@@ -97,11 +97,38 @@ class Call:
     def latency_ms(self) -> float:
         return (time.perf_counter() - self._start) * 1000
 
+    @property
+    def cost(self) -> int:
+        """What its attempts have cost so far in nano-USD, as far as their prices are known."""
+        return self._flight.journal.cost
+
     async def wait(self, seconds: float | None) -> bool:
         """Wait for the end, `seconds` at most; says whether it has come."""
         with anyio.move_on_after(seconds):
             await self._done.wait()
         return self.done
+
+    async def pieces(self) -> AsyncGenerator[str]:
+        """The answer as it is written, to its end. An empty piece says that all before it is void: another
+        model begins anew.
+
+        Raises:
+            TierwiseError: the call failed.
+        """
+        told = ""
+        while True:
+            done = self.done
+            text = self.receipt().content if done else self.text
+            if not text.startswith(told):
+                told = ""
+                yield ""
+            if piece := text[len(told) :]:
+                told = text
+                yield piece
+            if done:
+                return
+            if not self.done and text == self.text:
+                await self._flight.journal.draft.changed()
 
     def receipt(self) -> Receipt:
         """The receipt of a call that is done.
@@ -121,6 +148,7 @@ class Call:
         """Set the result (None: cancelled) and wake whoever waits."""
         self._result = result
         self._done.set()
+        self._flight.journal.draft.wake()
 
 
 @dataclass(slots=True, eq=False)
@@ -282,6 +310,12 @@ def _prompt_cache_saved(served: Served) -> int | None:
 
 
 def _why(plan: Plan, served: Served) -> str:
+    stand_in = served.completion.stand_in
+    replaced = f"; {served.candidate.model.provider} let {stand_in} answer in its place" if stand_in else ""
+    return _why_this_model(plan, served) + replaced
+
+
+def _why_this_model(plan: Plan, served: Served) -> str:
     if served.downgraded is not None:
         cheapest = f"{served.candidate.model.id} served, the cheapest that can"
         return f"{plan.reason}; but {served.downgraded}, so {cheapest}"

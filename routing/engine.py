@@ -86,6 +86,7 @@ async def open_engine(
         tasks.start_soon(engine.catch_up)
         tasks.start_soon(engine.judgement.learn_regularly)
         tasks.start_soon(engine.queue.refill_regularly)
+        tasks.start_soon(engine.inventory.look_again_when_wanted)
         tasks.start_soon(engine.checks.run_regularly)
         yield engine
         tasks.cancel_scope.cancel()
@@ -117,7 +118,7 @@ class Engine:
         self._providers = providers
         self._tasks = tasks
         limits = settings.reliability.rate_limits
-        self._inventory = Inventory(
+        self.inventory = Inventory(
             settings.litellm, settings.routing, settings.pricing, settings.local, environ, tuple(limits)
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
@@ -125,7 +126,7 @@ class Engine:
             store, settings.reliability.breaker, attempt_timeout=settings.litellm.timeout
         )
         self.vitals = Vitals(store, breakers)
-        self.checks = Checks(settings.reliability.health, breakers, self._inventory.known, self._api_key)
+        self.checks = Checks(settings.reliability.health, breakers, self.inventory.known, self._api_key)
         self.queue = UpstreamQueue(queue_limits(settings), RateLimits(limits))
         attempts = Attempts(providers.of, self._api_key, self.queue, breakers, attempt_settings(settings))
         asking = Asking(attempts, settings.reliability, prompt_caching=settings.routing.prompt_caching)
@@ -145,7 +146,7 @@ class Engine:
         Raises:
             UnknownModel: the settings name a model that does not exist.
         """
-        return await self._inventory.catalog()
+        return await self.inventory.catalog()
 
     async def load_ahead(self) -> None:
         """Begin in the background what the first call would have to wait for."""

@@ -111,6 +111,16 @@ class ProviderSettings(Section):
     """Short aliases for model names."""
     max_concurrent: int | None = Field(default=None, ge=1, le=100_000)
     """Requests that may be under way to it at once; None leaves it to reliability.max_concurrent_calls."""
+    discover: bool = False
+    """Ask the endpoint for its models: those of a LiteLLM proxy with its prices, limits and abilities."""
+
+    @model_validator(mode="after")
+    def _has_an_endpoint_to_ask(self) -> "ProviderSettings":
+        if self.discover and not self.api_base:
+            raise ValueError(
+                "discover needs an api_base: only an endpoint of your own is asked for its models"
+            )
+        return self
 
 
 class LiteLLMSettings(Section):

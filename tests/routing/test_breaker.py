@@ -9,6 +9,7 @@ import pytest
 
 from tests.fake_provider import (
     FakeProvider,
+    faults,
     garbage,
     hang,
     ok,
@@ -33,6 +34,7 @@ PROVIDERS_FAULT = {
     "server_failed": status(500),
     "bad_response": garbage(),
     "connection_failed": refuse(),
+    "unsafe_response": faults.redirects("/elsewhere"),
 }
 NO_FAULT_OF_ITS = {
     "rate_limited": rate_limited(retry_after=0),
