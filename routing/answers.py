@@ -32,7 +32,7 @@ class Answers:
 
     async def find(self, plan: Plan, candidate: Candidate) -> Served | None:
         """The answer to serve in place of asking the candidate; trouble with the cache is only logged."""
-        if self._ttl_ms is None or not plan.request.use_cache:
+        if self._ttl_ms is None or not plan.request.use_cache or plan.request.task:
             return None
         try:
             return await self._find_same(plan, candidate) or await self._find_alike(plan, candidate)
@@ -41,10 +41,10 @@ class Answers:
             return None
 
     async def entry(self, plan: Plan, served: Served) -> CachedAnswer | None:
-        """What to keep of an answer; None if it was not fresh, or was cut short by a filter."""
+        """What to keep of an answer; None if it was not fresh, not in words, or cut short by a filter."""
         completion, candidate = served.completion, served.candidate
         whole = completion.finish_reason in ("stop", "length") and not completion.tool_calls
-        reusable = served.from_cache is None and whole
+        reusable = served.from_cache is None and whole and plan.request.task is None
         if self._ttl_ms is None or not reusable:
             return None
         now = _now()

@@ -5,11 +5,24 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from tierwise.routing.ladders import KNOWN_PROVIDERS
+from tierwise.routing.media import Modality
 from tierwise.routing.models import LocalModels, Model
 from tierwise.routing.price_map import PriceMap
 from tierwise.routing.request import Tier
 from tierwise.routing.resolver import Resolver, key_variable
 from tierwise.routing.settings import LiteLLMSettings, ModelPrice, ProviderSettings, RoutingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Makers:
+    """The models that draw, or speak, or listen."""
+
+    models: tuple[Model, ...] = ()
+    by_cost: bool = False
+    """The cheapest is the first to be asked; else the order is the user's."""
+
+
+_NO_MAKERS: Mapping[Modality, Makers] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +34,7 @@ class Catalog:
     default_model: Model | None = None
     others: tuple[Model, ...] = ()
     """Models that have an alias but belong to no tier."""
+    media: Mapping[Modality, Makers] = field(default_factory=lambda: _NO_MAKERS)
     source: str
     """Where the tiers come from, in words."""
     weights: Mapping[Tier, tuple[float, ...]] = field(default_factory=dict[Tier, tuple[float, ...]])
@@ -87,6 +101,7 @@ def build_catalog(
         ),
         default_model=default,
         others=tuple(resolver.setting("litellm.providers", alias) for alias in resolver.aliases),
+        media={modality: _makers(modality, routing, resolver, today) for modality in _MADE},
         source=source,
         weights=_weights(routing, tiers),
         _resolver=resolver,
@@ -121,6 +136,21 @@ def _weights(
         for owner, weights in ruled.items()
         if tiers[owner] == models and (tier is owner or not routing.rules.get(tier))
     }
+
+
+_MADE = (Modality.IMAGE, Modality.SPEECH, Modality.TRANSCRIPTION)
+
+
+def _makers(modality: Modality, routing: RoutingSettings, resolver: Resolver, today: date) -> Makers:
+    """Those that the settings list; else one of each provider, also of those whose key is missing, so that
+    somebody who has none at all is told which to set."""
+    names = routing.media.of(modality)
+    if names:
+        key = f"model_routing.media.{modality}"
+        return Makers(tuple(resolver.setting(key, name) for name in names))
+    known = ((provider, it.media.get(modality)) for provider, it in KNOWN_PROVIDERS.items())
+    models = [resolver.model(f"{provider}/{name}") for provider, name in known if name]
+    return Makers(tuple(model for model in models if not model.past_deprecation(today)), by_cost=True)
 
 
 def _laddered(

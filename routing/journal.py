@@ -4,11 +4,12 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 
 from tierwise.routing import pricing
+from tierwise.routing.consumption import likely_usage
 from tierwise.routing.errors import UpstreamError, UpstreamTimeout
 from tierwise.routing.policy import Candidate
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Payload
-from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
+from tierwise.routing.tokens import estimate_tokens
 from tierwise.storage.records import AttemptRecord, Usage
 
 
@@ -46,27 +47,39 @@ class Recorder:
         self._start = time.perf_counter()
 
     def answered(self, completion: Completion) -> None:
-        usage = completion.usage
+        usage = self._counted(completion.usage)
         self._append("ok", self._bounded(usage) if usage.estimated else usage, completion.reported_cost)
 
     def failed(self, error: UpstreamError) -> None:
         """A provider charges for what it says, for what it wrote before it broke, and for work that
         outlasted our wait; a refusal before the first word costs nothing."""
         charged = self._journal.text or isinstance(error, UpstreamTimeout)
-        usage = error.usage or (self._estimate() if charged else Usage())
+        told = error.usage and self._counted(error.usage)
+        usage = told or (self._estimate() if charged else Usage())
         self._append(error.code, usage, error.reported_cost)
 
     def cancelled(self) -> None:
         """A request that was under way has had its prompt read, and is charged for it."""
         self._append("cancelled", self._estimate())
 
-    def _estimate(self) -> Usage:
-        usage = Usage(
-            input_tokens=estimate_prompt_tokens(self._payload),
-            output_tokens=estimate_tokens(self._journal.text),
+    def _counted(self, usage: Usage) -> Usage:
+        """`usage`, with our own count where a task is billed by tokens and the provider tells none."""
+        price = self._candidate.model.price
+        if self._payload.task is None or usage.total_tokens or not (price and price.by_tokens):
+            return usage
+        likely = likely_usage(self._payload, price, 0)
+        return replace(
+            likely,
+            images=usage.images,
+            image_form=usage.image_form,
+            audio_ms=usage.audio_ms,
+            characters=usage.characters,
             estimated=True,
         )
-        return self._bounded(usage)
+
+    def _estimate(self) -> Usage:
+        price, written = self._candidate.model.price, estimate_tokens(self._journal.text)
+        return self._bounded(replace(likely_usage(self._payload, price, written), estimated=True))
 
     def _bounded(self, usage: Usage) -> Usage:
         """Our own count, which may not pass what the model could write: no more is reserved."""
@@ -85,11 +98,12 @@ class Recorder:
         )
         cost = self._cost(record) if reported_cost is None else reported_cost
         estimated = usage.estimated and reported_cost is None
-        note = model.price_note if cost is None else "token counts estimated" if estimated else None
+        counts = "token counts" if usage.total_tokens else "amounts"
+        note = model.price_note if cost is None else f"{counts} estimated" if estimated else None
         self._journal.attempts.append(replace(record, cost_nano_usd=cost, cost_note=note))
 
     def _cost(self, attempt: AttemptRecord) -> int | None:
         price = self._candidate.model.price
-        if attempt.total_tokens == 0:
+        if attempt.nothing:
             return 0
         return pricing.cost(attempt, price, attempt.ended_at) if price else None

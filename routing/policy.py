@@ -1,14 +1,15 @@
 """Where a prompt goes: one pure decision, which a preview and a real call share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
 from tierwise.routing import pricing
 from tierwise.routing.abilities import inability
 from tierwise.routing.cascade import JUDGE_TOKENS
-from tierwise.routing.catalog import Catalog
+from tierwise.routing.catalog import Catalog, Makers
 from tierwise.routing.complexity import Complexity
+from tierwise.routing.consumption import likely_usage, most_output_tokens, worst_cost
 from tierwise.routing.errors import NoCandidate
 from tierwise.routing.health import Health
 from tierwise.routing.models import Model
@@ -61,7 +62,8 @@ class Plan:
     """The ordered candidates of one call."""
 
     request: ChatRequest
-    complexity: Complexity
+    complexity: Complexity | None
+    """None of what is not answered in words; its tiers mean nothing."""
     tier: Tier
     """The tier that the call was judged to need, or that the caller chose."""
     reason: str
@@ -94,6 +96,18 @@ class Plan:
             raise self.nothing_left()
         return (*self.candidates, *self.peers)[0]
 
+    @property
+    def score(self) -> float | None:
+        """How hard the prompt was found to be, from 0 to 1."""
+        return self.complexity and self.complexity.score
+
+    @property
+    def judged(self) -> Complexity:
+        """What was found of the prompt of a chat."""
+        if self.complexity is None:
+            raise TypeError("only chats are judged")
+        return self.complexity
+
     def nothing_left(self) -> NoCandidate:
         """The error of a call that nobody can serve."""
         return NoCandidate(_nothing_left(self.excluded))
@@ -101,7 +115,7 @@ class Plan:
 
 def plan(
     request: ChatRequest,
-    complexity: Complexity,
+    complexity: Complexity | None,
     catalog: Catalog,
     settings: PolicySettings,
     today: date,
@@ -118,7 +132,8 @@ def plan(
     Raises:
         UnknownModel: the request names a model that does not exist.
     """
-    tier = request.tier or steering.apply(complexity.tier)
+    tier = request.tier or (steering.apply(complexity.tier) if complexity else Tier.STANDARD)
+    judgement = steering.reason or (complexity.reason if complexity else "no model was named")
     tokens = estimate_prompt_tokens(request.payload)
     choice = _Choice(request, tokens, settings, today, budgets, health)
     for group in groups(request, tier, catalog, settings):
@@ -129,10 +144,10 @@ def plan(
         request=request,
         complexity=complexity,
         tier=tier,
-        reason=_reason(request, steering.reason or complexity.reason, tier, chosen, settings),
+        reason=_reason(request, judgement, tier, chosen, settings),
         candidates=chosen,
         excluded=tuple(choice.excluded.values()),
-        baseline=next(iter(catalog.tiers.get(Tier.COMPLEX, ())), None),
+        baseline=next(iter(catalog.tiers.get(Tier.COMPLEX, ())), None) if complexity else None,
         cascade=cascade,
         judge=_judge(catalog, request, settings) if cascade else None,
         budgets=budgets,
@@ -228,12 +243,18 @@ def cheapest_first(plan: Plan, catalog: Catalog, settings: PolicySettings) -> Pl
     request, prompt_tokens = plan.request, estimate_prompt_tokens(plan.request.payload)
     known = [
         _candidate(model, tiers[0], "the cheapest that can serve", request, prompt_tokens, settings)
-        for model, tiers in catalog.models()
+        for model, tiers in _all_for(request, catalog)
         if tiers and model.price
     ]
     able = [it for it in known if _obstacle(it, request, prompt_tokens, plan.budgets) is None]
     by_cost = sorted(able, key=lambda candidate: candidate.worst_cost or 0)
     return replace(plan, candidates=tuple(by_cost), cascade=False, judge=None, peers=())
+
+
+def _all_for(request: ChatRequest, catalog: Catalog) -> Iterable[tuple[Model, tuple[Tier, ...]]]:
+    if request.task is None:
+        return catalog.models()
+    return [(model, (Tier.STANDARD,)) for model in catalog.media.get(request.modality, Makers()).models]
 
 
 def _judge(catalog: Catalog, request: ChatRequest, settings: PolicySettings) -> Candidate | None:
@@ -247,6 +268,8 @@ def _judge(catalog: Catalog, request: ChatRequest, settings: PolicySettings) -> 
 def _candidate(
     model: Model, tier: Tier, why: str, request: ChatRequest, prompt_tokens: int, settings: PolicySettings
 ) -> Candidate:
+    if request.task is not None:
+        return _maker(model, tier, why, request)
     max_tokens = _room(model, request.max_tokens or settings.max_tokens, prompt_tokens)
     # A server of the user's own may have any window, and refuses a limit that does not fit into it.
     known = request.max_tokens is not None or model.context_window is not None or model.price != FREE
@@ -266,6 +289,22 @@ def _candidate(
     )
 
 
+def _maker(model: Model, tier: Tier, why: str, request: ChatRequest) -> Candidate:
+    """A candidate for what is no chat."""
+    payload = request.payload
+    max_tokens = most_output_tokens(payload, model)
+    likely = likely_usage(payload, model.price, 0)
+    return Candidate(
+        model=model,
+        tier=tier,
+        reason=why,
+        max_tokens=max_tokens,
+        max_tokens_sent=None,
+        estimated_cost=pricing.cost(likely, model.price) if model.price else None,
+        worst_cost=worst_cost(payload, model, max_tokens),
+    )
+
+
 def _room(model: Model, wanted: int, prompt_tokens: int) -> int:
     """The tokens that an answer may have: what is wanted, as far as the model can write it."""
     limits = [wanted]
@@ -281,12 +320,12 @@ def _obstacle(
 ) -> str | None:
     """Why the candidate cannot serve, in a form that says what would help; None if it can."""
     model = candidate.model
+    if (lack := inability(request, model)) is not None:
+        return lack
     if not model.key_present:
         return f"no key: {model.key_variable} is not set{model.key_fault}"
     if model.context_window and prompt_tokens > model.context_window:
         return f"too small a window: about {prompt_tokens:,} tokens do not fit into {model.context_window:,}"
-    if (lack := inability(request, model)) is not None:
-        return lack
     strict = next((budget for budget in budgets if budget.at_limit is not AtLimit.WARN), None)
     if strict and model.price is None:
         return f"{model.price_note}, so the budget {strict.name!r} cannot be kept"
@@ -296,7 +335,8 @@ def _obstacle(
         return f"over the price cap: {model.price_note}, so max_cost_usd cannot be kept"
     if candidate.worst_cost > pricing.nano_usd(request.max_cost_usd):
         worst = pricing.usd(candidate.worst_cost)
-        return f"over the price cap: up to ${worst:.6f} with max_tokens {candidate.max_tokens:,}"
+        limit = f" with max_tokens {candidate.max_tokens:,}" if request.task is None else ""
+        return f"over the price cap: up to ${worst:.6f}{limit}"
     return None
 
 
@@ -310,7 +350,7 @@ def _reason(
     """One sentence on why the first candidate is first."""
     if request.model is not None:
         why = "the caller chose the model"
-    elif not settings.enabled:
+    elif not settings.enabled and request.task is None:
         why = "routing is off"
     elif request.tier is not None:
         why = f"the caller chose the {tier} tier"

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from tierwise.routing.media import MediaTask, Modality
+
 Role = Literal["system", "user", "assistant", "tool"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high"]
 """How long a model may think before it answers, in OpenAI's words; litellm maps them for each provider."""
@@ -90,6 +92,13 @@ class Payload:
     reasoning_effort: ReasoningEffort | None = None
     cache_prefix: bool = False
     """Tell the provider where the part ends that will come again: before the last message."""
+    task: MediaTask | None = None
+    """What is asked for in place of an answer; the messages are then what it is made from, if anything."""
+
+    @property
+    def text(self) -> str:
+        """What the messages say."""
+        return "\n".join(message.content for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +154,12 @@ class ChatRequest:
     reasoning_effort: ReasoningEffort | None = None
     drop_params: bool = False
     """A model that cannot take a parameter is sent the rest, in place of being left out."""
+    task: MediaTask | None = None
+    """See `Payload`; the prompt is what is drawn or read out."""
+
+    @property
+    def modality(self) -> Modality:
+        return self.task.modality if self.task else Modality.CHAT
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -167,4 +182,5 @@ class ChatRequest:
             tool_choice=self.tool_choice,
             response_schema=self.response_schema,
             reasoning_effort=self.reasoning_effort,
+            task=self.task,
         )

@@ -13,6 +13,7 @@ from tierwise.routing import pricing
 from tierwise.routing.abilities import adapted
 from tierwise.routing.breaker import CircuitBreakers
 from tierwise.routing.cascade import judge_payload, judge_rejects, weakness
+from tierwise.routing.consumption import worst_cost
 from tierwise.routing.errors import (
     AllCandidatesFailed,
     BudgetExceeded,
@@ -32,8 +33,7 @@ from tierwise.routing.prompt_caching import marked
 from tierwise.routing.providers.base import Completion, Provider, UpstreamCall
 from tierwise.routing.request import Payload
 from tierwise.routing.settings import RoutingSettings
-from tierwise.routing.tokens import estimate_prompt_tokens
-from tierwise.storage.records import CachedAnswer, Usage
+from tierwise.storage.records import CachedAnswer
 
 _log = logging.getLogger(__name__)
 
@@ -294,11 +294,10 @@ class _Run:
             UpstreamError: one more attempt could pass it, after what the others have cost. A cheaper
                 candidate may still do.
         """
-        cap, price = self.plan.request.max_cost_usd, candidate.model.price
-        if cap is None or price is None or not self.journal.cost:
+        cap = self.plan.request.max_cost_usd
+        if cap is None or candidate.model.price is None or not self.journal.cost:
             return
-        usage = Usage(input_tokens=estimate_prompt_tokens(payload), output_tokens=candidate.max_tokens)
-        spent, worst = self.journal.cost, pricing.cost(usage, price)
+        spent, worst = self.journal.cost, worst_cost(payload, candidate.model, candidate.max_tokens) or 0
         if spent + worst > pricing.nano_usd(cap):
             raise UpstreamError(
                 f"max_cost_usd has no room for a further attempt: ${pricing.usd(spent):.6f} of ${cap:.6f} is"

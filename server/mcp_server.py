@@ -24,6 +24,7 @@ from tierwise.server.tools.budgets import BUDGET_STATUS, SET_BUDGET
 from tierwise.server.tools.chat import CHAT, CHAT_RESULT
 from tierwise.server.tools.compare import COMPARE_MODELS, ESTIMATE_COST
 from tierwise.server.tools.feedback import RATE_ANSWER
+from tierwise.server.tools.media import GENERATE_IMAGE, SPEAK, TRANSCRIBE
 from tierwise.server.tools.models import LIST_MODELS
 from tierwise.server.tools.usage import TODAY_USAGE, USAGE_SUMMARY
 from tierwise.storage.errors import TierwiseError
@@ -35,7 +36,13 @@ TOOLS: dict[str, Tool[Any]] = {
     for tool in (CHAT, CHAT_RESULT, ANALYZE_COMPLEXITY, USAGE_SUMMARY, TODAY_USAGE, LIST_MODELS, RATE_ANSWER)
 }
 
-FULL_TOOLS = TOOLS | {tool.name: tool for tool in (SET_BUDGET, BUDGET_STATUS, ESTIMATE_COST, COMPARE_MODELS)}
+FULL_TOOLS: dict[str, Tool[Any]] = TOOLS | {
+    tool.name: tool
+    for tool in (
+        *(SET_BUDGET, BUDGET_STATUS, ESTIMATE_COST, COMPARE_MODELS),
+        *(GENERATE_IMAGE, SPEAK, TRANSCRIBE),
+    )
+}
 """What `server.toolset = "full"` offers."""
 
 _INSTRUCTIONS = (

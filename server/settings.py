@@ -129,6 +129,8 @@ class ServerSettings(Section):
     token_env: SecretVariable = TOKEN_VARIABLE
     """The environment variable with the token that clients must send over HTTP, as
     `Authorization: Bearer …`. Off loopback there must be one."""
+    media_folders: tuple[Annotated[Path, AfterValidator(_full_path)], ...] = ()
+    """Folders whose files callers may name as pictures or recordings; none by default."""
     toolset: Literal["default", "full"] = "default"
     """The tools to offer: those that most agents need, or all."""
 

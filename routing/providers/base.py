@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tierwise.routing.media import Media
 from tierwise.routing.request import Message, Payload, ToolCall
 from tierwise.storage.records import Usage
 
@@ -41,6 +42,7 @@ class Completion:
     """A whole answer."""
 
     content: str
+    """The text; empty where something else was made."""
     finish_reason: str
     """`stop`, `length`, `content_filter` or `tool_calls`, as OpenAI names them."""
     usage: Usage
@@ -48,6 +50,8 @@ class Completion:
     """What the provider itself says that it charges, in nano-USD."""
     tool_calls: tuple[ToolCall, ...] = ()
     """What the model asks its caller to run, in place of an answer or beside it."""
+    media: tuple[Media, ...] = ()
+    """What was made, where the payload has a task for that."""
     mean_logprob: float | None = None
     """Mean natural log probability of the answer's tokens, if it was asked for and given."""
 

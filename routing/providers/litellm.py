@@ -11,8 +11,7 @@ from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -20,7 +19,9 @@ import anyio.to_thread
 from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
 from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall
 from tierwise.routing.providers.litellm_errors import message, translate
-from tierwise.routing.providers.litellm_usage import read_cost, read_usage
+from tierwise.routing.providers.litellm_media import make
+from tierwise.routing.providers.litellm_route import addressed
+from tierwise.routing.providers.litellm_usage import headers_of, read_cost, read_usage
 from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
 from tierwise.routing.providers.thinking import ThinkingFilter
 from tierwise.routing.request import ToolCall
@@ -33,16 +34,11 @@ _ENVIRONMENT = {
     "JSON_LOGS": "False",  # else the import replaces sys.excepthook
 }
 
-_COMPATIBLE = "hosted_vllm"
-"""litellm's leanest way to an OpenAI-compatible server: a third cheaper than its `openai`."""
-
-_NO_KEY = "no-key"
-
-_SPEAK_OPENAI_UNDER_V1 = frozenset({"ollama", "vllm", "lm_studio", "llamafile"})
-"""Local servers that litellm reaches by their own protocol, but whose `/v1` is OpenAI's."""
-
 _FINISH_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call"})
 """OpenAI's. Whatever else a provider writes there would go into the ledger."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +66,8 @@ class LiteLLMProvider(Provider):
 
     async def complete(self, call: UpstreamCall, on_text: OnText | None = None) -> Completion:
         litellm = await asyncio.wrap_future(loading())
+        if call.payload.task is not None:
+            return await _attempt(call, make(litellm, call, call.payload.task))
         request = _stream(litellm, call, on_text) if on_text else _fetch(litellm, call)
         answer = await _attempt(call, request)
         try:
@@ -98,10 +96,12 @@ class LiteLLMProvider(Provider):
         litellm.in_memory_llm_clients_cache.flush_cache()  # or a closed client would serve the next call
 
 
-async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) -> _Answer:
+async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, T]) -> T:
     try:
         with anyio.fail_after(call.timeout):
             return await request
+    except UpstreamError:
+        raise
     except Exception as error:  # litellm raises whatever its parsers trip over
         raise translate(error, call) from error
 
@@ -114,7 +114,7 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     tools = ToolCallParts()
     tools.feed(choice.message.tool_calls)
     usage = read_usage(response, response, written=bool(content))
-    cost = read_cost(response, _headers(response))
+    cost = read_cost(response, headers_of(response))
     return _Answer(content, choice.finish_reason, usage, cost, _logprobs(choice), tools.calls())
 
 
@@ -145,13 +145,8 @@ async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     sent = next((chunk for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
     content = "".join(pieces)
     usage = read_usage(summary, sent, written=bool(content)) if sent else None
-    cost = read_cost(sent, _headers(stream))
+    cost = read_cost(sent, headers_of(stream))
     return _Answer(content, finish_reason, usage, cost, logprobs, tools.calls())
-
-
-def _headers(response: Any) -> dict[str, Any]:
-    """Those of the provider, as litellm names them."""
-    return response._hidden_params.get("additional_headers") or {}
 
 
 def _logprobs(choice: Any) -> list[float]:
@@ -160,39 +155,13 @@ def _logprobs(choice: Any) -> list[float]:
 
 
 def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
-    route = _route(litellm, call)
-    # Without a key litellm would send the one in OPENAI_API_KEY to whoever is behind `api_base`.
-    keyless = call.api_base and (route == "openai" or route in litellm.openai_compatible_providers)
-    optional = {
-        "max_tokens": call.max_tokens,
-        "api_base": call.api_base,
-        "api_key": call.api_key or (_NO_KEY if keyless else None),
-        "logprobs": call.logprobs or None,
-    }
+    optional = {"max_tokens": call.max_tokens, "logprobs": call.logprobs or None}
     return {
-        "model": f"{route}/{call.model}",
+        **addressed(litellm, call),
         "messages": wire_messages(call.payload),
-        "timeout": call.timeout,
-        "num_retries": 0,
-        "max_retries": 0,
-        "drop_params": True,
         **wire_options(call.payload),
         **{name: value for name, value in optional.items() if value is not None},
     }
-
-
-def _route(litellm: Any, call: UpstreamCall) -> str:
-    """Which of litellm's providers carries the call."""
-    if not call.api_base:
-        return call.provider
-    base = urlsplit(call.api_base)
-    known = call.provider in litellm.provider_list
-    if not known or (call.provider in _SPEAK_OPENAI_UNDER_V1 and base.path.rstrip("/").endswith("/v1")):
-        return _COMPATIBLE
-    # Behind a gateway OpenAI's own models still need the parameter rules of litellm's `openai`.
-    foreign = not (base.hostname or "").endswith("openai.com")
-    own_model = call.model in litellm.open_ai_chat_completion_models
-    return _COMPATIBLE if call.provider == "openai" and foreign and not own_model else call.provider
 
 
 def _check(answer: _Answer, call: UpstreamCall) -> None:

@@ -164,6 +164,8 @@ _TEXTS: Mapping[Kind, str] = {
     errors.ModelNotFound: "{provider} has no model {model}{detail}; check the name and its api_base.",
     errors.ContentRefused: "{name} refused the content by its policy{detail}; "
     "rephrase the prompt or choose another model.",
+    errors.UnusableMedia: "{name} sent nothing that can be handed out{detail}; "
+    "choose another model, or rephrase the prompt.",
     errors.RequestRejected: "{name} rejected the request as invalid{detail}; "
     "change its parameters or choose another model.",
 }

@@ -62,13 +62,13 @@ async def analysis(context: ToolContext, arguments: AnalyzeArguments) -> Analysi
     )
     plan = await context.engine.plan(request)
     return Analysis(
-        complexity_score=round(plan.complexity.score, 4),
+        complexity_score=round(plan.judged.score, 4),
         tier=plan.tier,
-        confidence=plan.complexity.confidence,
-        p_cheap_fails=plan.complexity.p_cheap_fails,
+        confidence=plan.judged.confidence,
+        p_cheap_fails=plan.judged.p_cheap_fails,
         selected_model=plan.candidates[0].model.id if plan.candidates else None,
         reason=plan.reason,
-        contributions={name: round(share, 4) for name, share in plan.complexity.contributions.items()},
+        contributions={name: round(share, 4) for name, share in plan.judged.contributions.items()},
         candidates=[_planned(candidate) for candidate in plan.candidates],
         excluded=[
             ExcludedModel(model=out.model.id, tier=out.tier, reason=out.reason) for out in plan.excluded

@@ -1,0 +1,192 @@
+"""Images, speech and transcriptions through litellm."""
+
+import base64
+import binascii
+import importlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+from tierwise.routing.audio import EXTENSIONS, audio_type, duration_ms, guessed_duration_ms, wav
+from tierwise.routing.errors import BadResponse, UnusableMedia
+from tierwise.routing.media import ImageTask, Media, MediaTask, SpeechTask, TranscriptionTask
+from tierwise.routing.providers.base import Completion, UpstreamCall
+from tierwise.routing.providers.litellm_errors import message
+from tierwise.routing.providers.litellm_route import addressed
+from tierwise.routing.providers.litellm_usage import (
+    headers_of,
+    read_cost,
+    read_image_usage,
+    read_transcription_usage,
+    read_usage,
+)
+from tierwise.storage.records import Usage
+
+_SPEAKS_BY_CHAT = frozenset({"gemini", "vertex_ai"})
+"""Whose speech litellm gets by a chat of its own, which it sends twice and nobody can cancel."""
+_SAMPLES_PER_SECOND = 24_000
+"""Of Gemini's speech (ai.google.dev/gemini-api/docs/speech-generation)."""
+
+_CONTENT_TYPE = "llm_provider-content-type"
+
+_IMAGES: Mapping[bytes, str] = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+}
+
+
+async def make(litellm: Any, call: UpstreamCall, task: MediaTask) -> Completion:
+    """What the call's task asks for.
+
+    Raises:
+        UnusableMedia, BadResponse: nothing that can be handed out came.
+        Exception: whatever litellm fails with.
+    """
+    if isinstance(task, ImageTask):
+        return await _draw(litellm, call, task)
+    if isinstance(task, TranscriptionTask):
+        return await _transcribe(litellm, call, task)
+    if call.provider in _SPEAKS_BY_CHAT and "gemini" in call.model:
+        return await _speak_by_chat(litellm, call, task)
+    return await _speak(litellm, call, task)
+
+
+async def _draw(litellm: Any, call: UpstreamCall, task: ImageTask) -> Completion:
+    _send_images_once()
+    wanted = {
+        "n": task.count if task.count > 1 else None,
+        "size": task.size,
+        "quality": task.quality,
+        # OpenAI's own always come so, and refuse to be asked for it.
+        "response_format": None if "gpt-image" in call.model else "b64_json",
+    }
+    response = await litellm.aimage_generation(
+        prompt=call.payload.text, **_given(wanted), **addressed(litellm, call)
+    )
+    usage = replace(read_image_usage(response), images=len(response.data or ()), image_form=task.form)
+    cost = read_cost(response, headers_of(response))
+    try:
+        images = tuple(_image(item, call) for item in response.data or ())
+        if not images:
+            raise _unusable(call, "no image")
+    except UnusableMedia as error:
+        error.usage, error.reported_cost = usage, cost
+        raise
+    return Completion(content="", finish_reason="stop", usage=usage, reported_cost=cost, media=images)
+
+
+def _image(item: Any, call: UpstreamCall) -> Media:
+    """One of the images of an answer. Links are not followed: they could lead anywhere."""
+    encoded, url = item.b64_json, item.url or ""
+    if not encoded and url.startswith("data:"):
+        encoded = url.partition(";base64,")[2]
+    if not encoded:
+        raise _unusable(call, "a link in place of an image")
+    data = _decoded(encoded)
+    kind = next((kind for magic, kind in _IMAGES.items() if data.startswith(magic)), None)
+    if kind is None and data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        kind = "image/webp"
+    if kind is None:
+        raise _unusable(call, "it is no image")
+    return Media(media_type=kind, data=data)
+
+
+async def _speak(litellm: Any, call: UpstreamCall, task: SpeechTask) -> Completion:
+    wanted = {"voice": task.voice, "response_format": task.format}
+    response = await litellm.aspeech(input=call.payload.text, **_given(wanted), **addressed(litellm, call))
+    headers = headers_of(response)
+    if audio_type(response.content) is None and not _says(headers, "audio/"):
+        raise BadResponse(message(BadResponse, call, "it is no audio"))
+    return _spoken(call, response.content, Usage(), read_cost(None, headers))
+
+
+async def _speak_by_chat(litellm: Any, call: UpstreamCall, task: SpeechTask) -> Completion:
+    response = await litellm.acompletion(
+        messages=[{"role": "user", "content": call.payload.text}],
+        modalities=["audio"],
+        audio={"voice": task.voice, "format": "pcm16"},
+        **addressed(litellm, call),
+    )
+    audio = getattr(response.choices[0].message, "audio", None)
+    samples = _decoded(audio.data) if audio else b""
+    usage = read_usage(response, response, written=bool(samples)) or Usage()
+    usage = replace(usage, audio_output_tokens=usage.audio_output_tokens or usage.output_tokens)
+    return _spoken(call, wav(samples, _SAMPLES_PER_SECOND) if samples else b"", usage, None)
+
+
+def _spoken(call: UpstreamCall, data: bytes, usage: Usage, cost: int | None) -> Completion:
+    kind = audio_type(data)
+    length = None if kind is None else duration_ms(data, kind)
+    usage = replace(
+        usage,
+        characters=len(call.payload.text),
+        audio_ms=guessed_duration_ms(len(data)) if length is None else length,
+    )
+    if kind is None:
+        error = _unusable(call, "it is no audio")
+        error.usage, error.reported_cost = usage, cost
+        raise error
+    media = (Media(media_type=kind, data=data),)
+    return Completion(content="", finish_reason="stop", usage=usage, reported_cost=cost, media=media)
+
+
+async def _transcribe(litellm: Any, call: UpstreamCall, task: TranscriptionTask) -> Completion:
+    audio = task.audio
+    file = (f"audio.{EXTENSIONS[audio.media_type]}", audio.data, audio.media_type)
+    wanted = {"language": task.language, "prompt": call.payload.text or None}
+    response = await litellm.atranscription(file=file, **_given(wanted), **addressed(litellm, call))
+    headers = headers_of(response)
+    if _says(headers, "text/html"):
+        raise BadResponse(message(BadResponse, call, "it is a web page"))
+    return Completion(
+        content=response.text or "",
+        finish_reason="stop",
+        usage=_heard(response, task),
+        reported_cost=read_cost(response, headers),
+    )
+
+
+def _heard(response: Any, task: TranscriptionTask) -> Usage:
+    """What the provider says; else the length of the recording."""
+    usage, audio = read_transcription_usage(response), task.audio
+    told = usage.total_tokens or usage.audio_ms
+    return replace(
+        usage, audio_ms=usage.audio_ms or audio.duration_ms, estimated=not told and not audio.measured
+    )
+
+
+def _says(headers: Mapping[str, Any], kind: str) -> bool:
+    """Is that what the provider calls its answer?"""
+    return str(headers.get(_CONTENT_TYPE, "")).startswith(kind)
+
+
+def _given(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _unusable(call: UpstreamCall, detail: str) -> UnusableMedia:
+    return UnusableMedia(message(UnusableMedia, call, detail))
+
+
+@cache
+def _send_images_once() -> None:
+    """Have litellm send each request for images once, and where they can be cancelled: by itself it repeats
+    failed ones twice, whatever it is told, and leaves some providers to threads."""
+    images: Any = importlib.import_module("litellm.images.main")
+    openai, others = images.openai_chat_completions, images.llm_http_handler
+    draw = openai.aimage_generation
+
+    def draw_once(**arguments: Any) -> Any:
+        return draw(**{**arguments, "max_retries": 0})
+
+    openai.aimage_generation = draw_once
+    others.image_generation_handler = partial(others.image_generation_handler, _is_async=True)
