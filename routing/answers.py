@@ -8,7 +8,7 @@ from tierwise.routing.calls import call_digest
 from tierwise.routing.errors import SemanticUnavailable
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.providers.base import Completion
-from tierwise.routing.router import Served
+from tierwise.routing.run import Served
 from tierwise.storage.errors import StorageError
 from tierwise.storage.ports import AnswerCache
 from tierwise.storage.records import CachedAnswer, Likeness, Usage
@@ -41,10 +41,12 @@ class Answers:
             return None
 
     async def entry(self, plan: Plan, served: Served) -> CachedAnswer | None:
-        """What to keep of an answer; None if it was not fresh, not in words, or cut short by a filter."""
+        """What to keep of an answer; None if it was not fresh, not in words, cut short by a filter, or put
+        together from what several models wrote."""
         completion, candidate = served.completion, served.candidate
         whole = completion.finish_reason in ("stop", "length") and not completion.tool_calls
-        reusable = served.from_cache is None and whole and plan.request.task is None
+        alone = served.from_cache is None and not served.begun_by
+        reusable = whole and alone and plan.request.task is None
         if self._ttl_ms is None or not reusable:
             return None
         now = _now()

@@ -18,7 +18,7 @@ from tierwise.routing.media import Media, TranscriptionTask
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.prompt_caching import saving
 from tierwise.routing.request import Message, Payload, Tier, ToolCall
-from tierwise.routing.router import Served
+from tierwise.routing.run import Served
 from tierwise.routing.spending import Tab
 from tierwise.storage.budgets import Budget
 from tierwise.storage.errors import TierwiseError
@@ -85,7 +85,13 @@ class Call:
     @property
     def text(self) -> str:
         """What the model has written so far."""
-        return self._flight.journal.text
+        return self._flight.journal.draft.text
+
+    @property
+    def shown(self) -> str:
+        """The same for whoever watches it: if it has not simply grown, a line before it says why."""
+        notice = self._flight.journal.draft.notice
+        return f"{notice}\n{self.text}" if notice else self.text
 
     @property
     def done(self) -> bool:
@@ -150,6 +156,8 @@ class Flight:
     calls: list[Call] = field(default_factory=list[Call])
     left: list[Call] = field(default_factory=list[Call])
     """Calls that were given up while others still waited."""
+    joined: int = 0
+    """Calls that have come after the first."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def settled(self, plan: Plan) -> Plan:
@@ -301,11 +309,15 @@ def _why(plan: Plan, served: Served) -> str:
         return f"{plan.reason}; but {served.downgraded}, so {cheapest}"
     if served.from_cache and served.candidate in plan.peers:
         return f"{plan.reason}; but {served.candidate.model.id} has answered this before"
+    if served.begun_by:
+        begun = " and then ".join(served.begun_by)
+        return f"{plan.reason}; {begun} broke off, and {served.candidate.model.id} finished the answer"
     if served.escalated is not None and served.candidate != plan.first:
         return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:
         return plan.reason
-    return f"{plan.reason}; that failed, so {served.candidate.model.id} served ({served.candidate.reason})"
+    why = "it would have had to wait for its turn" if served.untried else "that failed"
+    return f"{plan.reason}; {why}, so {served.candidate.model.id} served ({served.candidate.reason})"
 
 
 def _cost_note(record: CallRecord) -> str | None:

@@ -1,6 +1,6 @@
 """The models that this installation knows, and the tiers that they serve."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -70,6 +70,7 @@ def build_catalog(
     price_map: PriceMap,
     today: date,
     local: LocalModels | None = None,
+    rate_limited: Iterable[str] = (),
 ) -> Catalog:
     """The catalogue that settings, keys and what was found on this machine make together.
 
@@ -77,9 +78,11 @@ def build_catalog(
     ladders of all providers whose key is there, cheapest first; `litellm.default_model`; `local`.
 
     Raises:
-        UnknownModel: a name in the settings is no model.
+        UnknownModel: a name in the settings is no model, or one of `rate_limited` no provider's.
     """
     resolver = Resolver(litellm, pricing, environ, price_map, local)
+    for name in rate_limited:
+        resolver.check_provider("reliability.rate_limits", name)
     default = (
         resolver.setting("litellm.default_model", litellm.default_model) if litellm.default_model else None
     )

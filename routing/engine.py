@@ -13,6 +13,8 @@ import anyio
 import anyio.abc
 
 from tierwise.routing.answers import Answers
+from tierwise.routing.asking import Asking
+from tierwise.routing.attempt import Attempts, AttemptSettings
 from tierwise.routing.books import Books
 from tierwise.routing.breaker import CircuitBreakers
 from tierwise.routing.calls import (
@@ -37,8 +39,10 @@ from tierwise.routing.order import policy_settings, strategy_of
 from tierwise.routing.policy import Candidate, Plan, cheapest_first, plan
 from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
+from tierwise.routing.rate_limits import RateLimits
 from tierwise.routing.request import ChatRequest, Tier
-from tierwise.routing.router import RetrySettings, Router, Served
+from tierwise.routing.router import RetrySettings, Router
+from tierwise.routing.run import Served
 from tierwise.routing.settings import (
     ConversationSettings,
     DefaultSettings,
@@ -50,6 +54,7 @@ from tierwise.routing.settings import (
     RoutingSettings,
 )
 from tierwise.routing.spending import Spending, Tab
+from tierwise.routing.upstream_queue import QueueLimits, UpstreamQueue
 from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import StorageError, TierwiseError
 from tierwise.storage.memory import MemoryConversations
@@ -112,6 +117,7 @@ async def open_engine(
         tasks.start_soon(engine.catch_up)
         tasks.start_soon(engine.judgement.learn_regularly)
         tasks.start_soon(engine.checks.run_regularly)
+        tasks.start_soon(engine.queue.refill_regularly)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -141,8 +147,9 @@ class Engine:
         self._policy = policy_settings(settings.routing, settings.defaults)
         self._providers = providers
         self._tasks = tasks
+        limits = settings.reliability.rate_limits
         self._inventory = Inventory(
-            settings.litellm, settings.routing, settings.pricing, settings.local, environ
+            settings.litellm, settings.routing, settings.pricing, settings.local, environ, tuple(limits)
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
         breakers = CircuitBreakers(
@@ -150,9 +157,10 @@ class Engine:
         )
         self.vitals = Vitals(store, breakers)
         self.checks = Checks(settings.reliability.health, breakers, self._inventory.known, self._api_key)
-        self._router = Router(
-            providers.of, self._api_key, _retry_settings(settings), settings.routing, breakers
-        )
+        self.queue = UpstreamQueue(_queue_limits(settings), RateLimits(limits))
+        attempts = Attempts(providers.of, self._api_key, self.queue, breakers, _attempt_settings(settings))
+        asking = Asking(attempts, settings.reliability, prompt_caching=settings.routing.prompt_caching)
+        self._router = Router(asking, self.queue, _retry_settings(settings), settings.routing.cascade)
         kept = store if settings.conversations.storage == "database" else MemoryConversations()
         self._conversations = OpenConversations(kept, settings.conversations, self._content)
         self._warm = WarmModels()
@@ -226,12 +234,17 @@ class Engine:
             key = flight_key(decided)
         streaming = request.task is None and (watched or self._may_outlast_its_wait(first, request))
         flight = self._flights.get(key) if key else None
+        if flight and self.queue.full:  # it is served from the cache, or refused
+            key = flight = None
         if flight is None or flight.scope.cancel_called or (watched and not flight.journal.streaming):
             journal = Journal(streaming=streaming)
             turn = self.vitals.take_turn(first.model) if decided.changing else None
             flight = Flight(key, journal, Tab(self.spending, journal, decided.budgets), turn)
             self._in_flight.add(flight)
             self._tasks.start_soon(self._fly, flight)
+        else:
+            flight.joined += 1
+            self.queue.join()
         call = Call(flight.settled(decided), flight)
         flight.calls.append(call)
         if key:
@@ -301,6 +314,7 @@ class Engine:
             with anyio.CancelScope(shield=True):
                 await self._land(flight, outcome)
             self._in_flight.discard(flight)
+            self.queue.leave(flight.joined)
 
     async def _land(self, flight: Flight, outcome: Served | TierwiseError | None) -> None:
         """Write each call of the flight down, and hand out what it gave. The first call pays."""
@@ -336,8 +350,25 @@ def _retry_settings(settings: EngineSettings) -> RetrySettings:
     return RetrySettings(
         max_retries=settings.litellm.max_retries,
         retry_delay=settings.litellm.retry_delay,
-        attempt_timeout=settings.litellm.timeout,
         deadline=settings.reliability.deadline,
+    )
+
+
+def _attempt_settings(settings: EngineSettings) -> AttemptSettings:
+    return AttemptSettings(
+        timeout=settings.litellm.timeout,
+        logprobs=settings.routing.cascade.min_mean_logprob is not None,
+        reliability=settings.reliability,
+    )
+
+
+def _queue_limits(settings: EngineSettings) -> QueueLimits:
+    limits = {name: provider.max_concurrent for name, provider in settings.litellm.providers.items()}
+    known = {name: limit for name, limit in limits.items() if limit is not None}
+    return QueueLimits(
+        max_concurrent=settings.reliability.max_concurrent_calls,
+        max_queued=settings.reliability.max_queued_calls,
+        of_provider={"embedded": 1, **known},  # it generates one answer at a time, whoever waits where
     )
 
 

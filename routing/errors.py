@@ -6,6 +6,7 @@ TierwiseError
 │   └── UnknownModel          no such alias, model or provider
 ├── BudgetExceeded            a budget has no room for what the call may cost
 ├── NoCandidate               nothing is left to try: no key, too small a window, price cap …
+├── Busy                      as many calls as may wait do so already
 ├── DeadlineExceeded          the call's time ran out
 ├── AllCandidatesFailed       every candidate was tried and failed
 ├── SemanticUnavailable       the word vectors of the extra `semantic` are missing or broken
@@ -16,6 +17,7 @@ TierwiseError
     ├── ServerFailed          5xx, overloaded: back off, retry
     ├── BadResponse           an answer that is not one: back off, retry
     ├── BreakerOpen           not even tried, after its failures of late: next candidate
+    ├── UnsafeResponse        an answer that breaks a limit, or a redirect: next candidate
     ├── ContextWindowExceeded next candidate with a larger window
     ├── AuthenticationFailed  401, 403: next candidate
     ├── ModelNotFound         404, retired model: next candidate
@@ -30,6 +32,7 @@ from typing import TYPE_CHECKING
 from tierwise.storage.errors import TierwiseError
 
 if TYPE_CHECKING:
+    from tierwise.routing.providers.base import RateStatus
     from tierwise.storage.records import Usage
 
 
@@ -56,6 +59,14 @@ class BudgetExceeded(TierwiseError):
         self.downgrade = downgrade
 
 
+class Busy(TierwiseError):
+    """As many calls as may be under way or wait are there already; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class DeadlineExceeded(TierwiseError):
     """The call's time ran out before any model had answered."""
 
@@ -73,16 +84,19 @@ class UpstreamError(TierwiseError):
 
     `code` is the stable name that goes into the ledger's `outcome`; `retryable` says whether the
     same candidate is worth another try after a pause; `retry_after` is what the provider asked
-    for, in seconds. `usage` and `reported_cost` (nano-USD) are what the provider says that it charges
-    for all the same.
+    for, in seconds, and `rate` what it said of its limits. `usage` and `reported_cost` (nano-USD) are what
+    the provider says that it charges for all the same.
     """
 
     code = "upstream_error"
     retryable = False
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, rate: "RateStatus | None" = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.rate = rate
         self.usage: Usage | None = None
         self.reported_cost: int | None = None
 
@@ -115,6 +129,10 @@ class BreakerOpen(UpstreamError):
     """The model is left alone for `retry_after` seconds; nothing was sent."""
 
     code = "breaker_open"
+
+
+class UnsafeResponse(UpstreamError):
+    code = "unsafe_response"
 
 
 class ContextWindowExceeded(UpstreamError):

@@ -1,7 +1,7 @@
 """Keeps the catalogue current: settings and keys once, what this machine offers from time to time."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -36,6 +36,8 @@ class Inventory:
     pricing: Mapping[str, ModelPrice]
     local: LocalSettings
     environ: Mapping[str, str] = field(repr=False)
+    rate_limited: Collection[str] = ()
+    """The names that settings of rate limits go by."""
     _catalog: Catalog | None = None
     _stale_at: float = float("inf")
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
@@ -89,4 +91,5 @@ class Inventory:
             price_map=packaged_price_map(),
             today=datetime.now(UTC).date(),
             local=local,
+            rate_limited=self.rate_limited,
         )

@@ -53,7 +53,7 @@ class Model:
 
     @property
     def endpoint(self) -> str | None:
-        """`api_base` without what some put behind it, such as a key."""
+        """`api_base` without its query, which might hold what is nobody's business."""
         return self.api_base and self.api_base.partition("?")[0]
 
     def can(self, capability: str) -> bool:

@@ -53,6 +53,21 @@ class Resolver:
             self._models[provider, upstream] = self._build(label, provider, upstream)
         return self._models[provider, upstream]
 
+    def check_provider(self, key: str, name: str) -> None:
+        """`name` must be a provider's, or `provider/model`.
+
+        Raises:
+            UnknownModel: it begins with no known provider; the message names the key.
+        """
+        provider = name.partition("/")[0]
+        if not self._is_provider(provider):
+            near = get_close_matches(provider, [*self._providers, *KNOWN_PROVIDERS], n=1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise UnknownModel(
+                f"The settings are wrong at {key}. {name[:100]!r} begins with no known provider: write"
+                f" provider/model, or a provider's name for all of its models{hint}"
+            )
+
     def model(self, name: str) -> Model:
         """See `Catalog.resolve`."""
         provider, upstream = self._split(name)

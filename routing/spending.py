@@ -11,7 +11,8 @@ spent all the same, and the thresholds that this crosses are told.
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 
@@ -22,7 +23,7 @@ from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Candidate, Plan
 from tierwise.routing.pricing import nano_usd, usd
 from tierwise.routing.request import ChatRequest, Payload
-from tierwise.routing.router import Served
+from tierwise.routing.run import Served
 from tierwise.routing.settings import BudgetSettings
 from tierwise.storage.budgets import (
     AtLimit,
@@ -207,19 +208,30 @@ class Tab:
     budgets: tuple[Budget, ...]
     id: str = field(default_factory=lambda: secrets.token_hex(12))
 
-    async def admit(self, candidate: Candidate, payload: Payload) -> None:
-        """Reserve the most that an attempt can cost, beside what the earlier ones did.
+    @asynccontextmanager
+    async def admit(self, candidate: Candidate, payload: Payload) -> AsyncGenerator[None]:
+        """Around an attempt: reserve the most that it can cost, beside what the earlier ones did and what
+        those under way can.
 
         Raises:
             BudgetExceeded: a budget refuses.
             StorageError: it cannot be said whether a budget would refuse.
         """
         if not self.budgets:
+            yield
             return
         # Only budgets that warn get to see a model without a price.
-        amount = self.journal.cost + (most(candidate, payload) or 0)
+        worst = most(candidate, payload) or 0
+        self.journal.held += worst
         try:
-            await self.spending.reserve(self.id, self.budgets, amount)
+            await self._reserve()
+            yield
+        finally:
+            self.journal.held -= worst
+
+    async def _reserve(self) -> None:
+        try:
+            await self.spending.reserve(self.id, self.budgets, self.journal.cost + self.journal.held)
         except StorageError as error:
             if any(budget.at_limit is not AtLimit.WARN for budget in self.budgets):
                 raise

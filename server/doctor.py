@@ -1,5 +1,6 @@
 """What stands in the way of an installation, one finding after another, each with what to do about it."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,10 +9,9 @@ from typing import Literal
 from pydantic import BaseModel
 
 from tierwise.routing.catalog import Catalog
-from tierwise.routing.health import Health
-from tierwise.routing.models import Model
 from tierwise.routing.request import Tier
 from tierwise.server.health import DeploymentHealth, ProvidersHealth, providers_health
+from tierwise.server.logs import redactor
 from tierwise.server.runtime import open_runtime
 from tierwise.server.settings import Settings, database_path
 from tierwise.storage.breakers import BreakerState
@@ -56,7 +56,7 @@ async def diagnosis(settings: Settings, environ: Mapping[str, str], file: Path |
             _found("settings", "ok", read),
             *_database(database_path(settings)),
             *_keys(catalog),
-            *_tiers(catalog, await engine.vitals.health()),
+            *_tiers(catalog, health),
             *map(_deployment, health.deployments),
         ]
     return Diagnosis(ok=all(it.status != "error" for it in findings), findings=findings, health=health)
@@ -65,7 +65,7 @@ async def diagnosis(settings: Settings, environ: Mapping[str, str], file: Path |
 def fatal(error: TierwiseError) -> Diagnosis:
     """The diagnosis where nothing can be looked at because of `error`."""
     check = "database" if isinstance(error, StorageError) else "settings"
-    return Diagnosis(ok=False, findings=[_found(check, "error", str(error))])
+    return Diagnosis(ok=False, findings=[_found(check, "error", redactor(os.environ)(str(error)))])
 
 
 def _found(check: str, status: Status, message: str, fix: str | None = None) -> Finding:
@@ -101,21 +101,21 @@ def _keys(catalog: Catalog) -> Iterator[Finding]:
         yield _found("keys", "warning", "none is set, so answers come from demo/ and no model is called", fix)
 
 
-def _tiers(catalog: Catalog, health: Health) -> Iterator[Finding]:
+def _tiers(catalog: Catalog, health: ProvidersHealth) -> Iterator[Finding]:
+    serving = {(fares.provider, fares.model) for fares in health.deployments if _serves(fares)}
     for tier in Tier:
         models = [model for rung in Tier if rung.rank >= tier.rank for model in catalog.tiers.get(rung, ())]
-        able = [model for model in models if _serves(model, health)]
+        able = [model for model in models if (model.provider, model.id) in serving]
         if not able:
             fix = "See the other findings, or name further models in model_routing.rules."
             yield _found(f"{tier} tier", "error", "no model can serve it now", fix)
         elif able[0] not in catalog.tiers.get(tier, ()):
-            yield _found(
-                f"{tier} tier", "warning", f"only models of a higher tier can serve it: {able[0].id}"
-            )
+            message = f"only models of a higher tier can serve it: {able[0].id}"
+            yield _found(f"{tier} tier", "warning", message)
 
 
-def _serves(model: Model, health: Health) -> bool:
-    return model.key_present and not health.rest(model)
+def _serves(fares: DeploymentHealth) -> bool:
+    return fares.retry_in_s is None and not (fares.check and fares.check.error)
 
 
 def _deployment(fares: DeploymentHealth) -> Finding:

@@ -13,6 +13,25 @@ OnText = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """What a provider says is left of one of its limits."""
+
+    remaining: float
+    limit: float | None = None
+    """What there is when nothing is used."""
+    reset: float | None = None
+    """Seconds until that is so again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateStatus:
+    """How much more a provider will take, by its own word; None where it does not say."""
+
+    requests: Quota | None = None
+    tokens: Quota | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamCall:
     """One request to one model: everything that shapes the answer, and how to get there."""
 
@@ -26,6 +45,11 @@ class UpstreamCall:
     api_key: str | None = None
     timeout: float
     """Seconds that this attempt may take in all."""
+    connect_timeout: float | None = None
+    """Seconds within which the connection must be there; None leaves it to `timeout`, and so do those for
+    the first token of a streamed answer, a hidden thought's included, and for each further one."""
+    first_token_timeout: float | None = None
+    between_tokens_timeout: float | None = None
     logprobs: bool = False
     """Ask for the tokens' log probabilities, where the model gives them."""
 
@@ -54,6 +78,8 @@ class Completion:
     """What was made, where the payload has a task for that."""
     mean_logprob: float | None = None
     """Mean natural log probability of the answer's tokens, if it was asked for and given."""
+    rate: RateStatus | None = None
+    """What the provider said of its limits when it answered."""
 
 
 class Provider(ABC):

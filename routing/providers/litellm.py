@@ -1,14 +1,17 @@
 """Reaching models through litellm; the only module that imports it."""
 
 import asyncio
+import datetime as dt
 import functools
 import gc
 import importlib
 import os
 import threading
+import warnings
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeVar
@@ -16,13 +19,22 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from tierwise.routing.errors import BadResponse, ConnectionFailed, ContentRefused, UpstreamError
-from tierwise.routing.providers.base import Completion, OnText, Provider, UpstreamCall
+from tierwise.routing.errors import (
+    BadResponse,
+    ConnectionFailed,
+    ContentRefused,
+    UnsafeResponse,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from tierwise.routing.providers.base import Completion, OnText, Provider, RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_errors import message, translate
 from tierwise.routing.providers.litellm_media import make
 from tierwise.routing.providers.litellm_route import addressed
 from tierwise.routing.providers.litellm_usage import headers_of, read_cost, read_usage
 from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
+from tierwise.routing.providers.pace import Pace
+from tierwise.routing.providers.rate_headers import rate_status
 from tierwise.routing.providers.thinking import ThinkingFilter
 from tierwise.routing.request import ToolCall
 from tierwise.storage.records import Usage
@@ -32,10 +44,27 @@ _ENVIRONMENT = {
     "LITELLM_MODE": "PRODUCTION",  # else the import loads whatever `.env` lies about
     "LITELLM_LOG": "CRITICAL",  # lower levels go to stdout, and hold prompts
     "JSON_LOGS": "False",  # else the import replaces sys.excepthook
+    "AIOHTTP_CONNECTOR_LIMIT": "100000",  # requests wait in our own queue, and not once more for a connection
+    "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "100000",
+    "DISABLE_AIOHTTP_TRANSPORT": "False",  # the transport that is contained, and the fastest
+    "LITELLM_HTTP2": "False",  # else another one is used
 }
 
 _FINISH_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call"})
 """OpenAI's. Whatever else a provider writes there would go into the ledger."""
+
+_connect_timeout: ContextVar[float | None] = ContextVar("connect_timeout", default=None)
+"""That of the call at hand, in seconds."""
+
+_MAX_TEXT = 4 * 2**20
+"""Characters of an answer: a million tokens of English, eight times what any model writes."""
+
+_TOO_LONG = "its text is longer than any model writes"
+
+_KEPT_CHUNKS = 1000
+
+_expects_events: ContextVar[bool] = ContextVar("expects_events", default=False)
+"""The call at hand asks for a stream."""
 
 
 T = TypeVar("T")
@@ -53,6 +82,7 @@ class _Answer:
     logprobs: list[float]
     """Of each token, if they were asked for and given."""
     tool_calls: tuple[ToolCall, ...]
+    rate: RateStatus | None
 
 
 class LiteLLMProvider(Provider):
@@ -86,6 +116,7 @@ class LiteLLMProvider(Provider):
             reported_cost=answer.cost,
             tool_calls=answer.tool_calls,
             mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
+            rate=answer.rate,
         )
 
     async def aclose(self) -> None:
@@ -93,17 +124,22 @@ class LiteLLMProvider(Provider):
             return
         litellm = loading().result()
         await litellm.close_litellm_async_clients()
-        litellm.in_memory_llm_clients_cache.flush_cache()  # or a closed client would serve the next call
+        # Or a closed client would serve the next call.
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        litellm.__dict__.pop("module_level_aclient", None)
 
 
 async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, T]) -> T:
+    limit = _connect_timeout.set(call.connect_timeout)
     try:
         with anyio.fail_after(call.timeout):
             return await request
-    except UpstreamError:
+    except UpstreamTimeout:
         raise
     except Exception as error:  # litellm raises whatever its parsers trip over
         raise translate(error, call) from error
+    finally:
+        _connect_timeout.reset(limit)
 
 
 async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
@@ -113,45 +149,88 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     content = thinking.feed(choice.message.content or "") + thinking.close()
     tools = ToolCallParts()
     tools.feed(choice.message.tool_calls)
-    usage = read_usage(response, response, written=bool(content))
-    cost = read_cost(response, headers_of(response))
-    return _Answer(content, choice.finish_reason, usage, cost, _logprobs(choice), tools.calls())
+    usage = read_usage(response, response, characters=len(content))
+    headers = headers_of(response)
+    return _Answer(
+        content=content,
+        finish_reason=choice.finish_reason,
+        usage=usage,
+        cost=read_cost(response, headers),
+        logprobs=_logprobs(choice),
+        tool_calls=tools.calls(),
+        rate=_rate(headers),
+    )
 
 
 async def _stream(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
+    expected = _expects_events.set(True)
+    try:
+        return await _read(litellm, call, on_text)
+    finally:
+        _expects_events.reset(expected)
+
+
+async def _read(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     options = {"stream": True, "stream_options": {"include_usage": True}}
     pieces: list[str] = []
     thinking = ThinkingFilter()
     summary: Any = None
     logprobs: list[float] = []
     tools = ToolCallParts()
+    length = 0
 
     def hand_over(piece: str) -> None:
+        nonlocal length
+        length += len(piece)
+        if length > _MAX_TEXT:
+            raise UnsafeResponse(_TOO_LONG)
         if piece:
             pieces.append(piece)
             on_text(piece)
 
-    async with aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream:
+    async with (
+        Pace(call) as pace,
+        aclosing(await litellm.acompletion(**_arguments(litellm, call), **options)) as stream,
+    ):
         async for chunk in stream:
             summary = chunk if getattr(chunk, "usage", None) else summary
             if chunk.choices:
                 delta = chunk.choices[0].delta
+                if delta.content or delta.tool_calls or getattr(delta, "reasoning_content", None):
+                    pace.token()
                 hand_over(thinking.feed(delta.content or ""))
                 tools.feed(delta.tool_calls)
                 logprobs += _logprobs(chunk.choices[0])
+            _forget_chunks(stream)
     hand_over(thinking.close())
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
     sent = next((chunk for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
-    content = "".join(pieces)
-    usage = read_usage(summary, sent, written=bool(content)) if sent else None
-    cost = read_cost(sent, headers_of(stream))
-    return _Answer(content, finish_reason, usage, cost, logprobs, tools.calls())
+    content, headers = "".join(pieces), headers_of(stream)
+    return _Answer(
+        content=content,
+        finish_reason=finish_reason,
+        usage=read_usage(summary, sent, characters=len(content)) if sent else None,
+        cost=read_cost(sent, headers),
+        logprobs=logprobs,
+        tool_calls=tools.calls(),
+        rate=_rate(headers),
+    )
+
+
+def _forget_chunks(stream: Any) -> None:
+    """litellm keeps each chunk, several KB, to build an answer from in the end; nobody asks for that."""
+    if len(stream.chunks) > _KEPT_CHUNKS:
+        stream.chunks[:] = [chunk for chunk in stream.chunks if getattr(chunk, "usage", None)][-_KEPT_CHUNKS:]
 
 
 def _logprobs(choice: Any) -> list[float]:
     tokens: list[Any] = getattr(getattr(choice, "logprobs", None), "content", None) or []
     return [float(token.logprob) for token in tokens]
+
+
+def _rate(headers: dict[str, Any]) -> RateStatus | None:
+    return rate_status(headers, dt.datetime.now(dt.UTC))
 
 
 def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
@@ -169,6 +248,8 @@ def _check(answer: _Answer, call: UpstreamCall) -> None:
     if answer.finish_reason is None:
         kind = ConnectionFailed if answer.content else BadResponse
         raise kind(message(kind, call, "it ended before the model had finished"))
+    if len(answer.content) > _MAX_TEXT:
+        raise UnsafeResponse(message(UnsafeResponse, call, _TOO_LONG))
     if answer.content or answer.tool_calls or answer.finish_reason == "length":
         return
     if answer.finish_reason == "content_filter":
@@ -221,8 +302,11 @@ def _import_litellm() -> Any:
     os.environ.update(_ENVIRONMENT)
     import litellm
 
+    # What pydantic finds odd in litellm's types, and in answers, which it quotes.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"pydantic\.")
     module: Any = litellm
     module.suppress_debug_info = True  # else it prints to stdout
+    _contain()
     module.disable_hf_tokenizer_download = True  # else counting tokens fetches tokenizers
     worker = importlib.import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER
     worker.ensure_initialized_and_enqueue = _discard  # nobody listens to its callbacks
@@ -230,6 +314,23 @@ def _import_litellm() -> Any:
     warm_up = [{"role": "user", "content": "hi"}]
     module.completion(model="openai/warm-up", messages=warm_up, mock_response="ok")
     return module
+
+
+def _contain() -> None:
+    """Have every asynchronous client that litellm makes keep our limits, and the call's `connect_timeout`.
+
+    Raises:
+        ImportError: this litellm makes its clients in another way.
+    """
+    from tierwise.routing.providers.connecting import impatient
+    from tierwise.routing.providers.containment import contained
+
+    transports: Any = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
+    clients: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler")
+    impatiently = impatient(transports.LiteLLMAiohttpTransport, _connect_timeout.get)
+    transports.LiteLLMAiohttpTransport = contained(impatiently, _expects_events.get)
+    if not isinstance(clients.AsyncHTTPHandler.create_async_transport(), transports.LiteLLMAiohttpTransport):
+        raise ImportError("its HTTP transport is not the known one")
 
 
 def _discard(async_coroutine: Coroutine[Any, Any, None]) -> None:

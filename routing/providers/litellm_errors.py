@@ -2,17 +2,17 @@
 
 A failure is judged by the first of these that knows it:
 
-1. the transport error in its cause chain, because litellm reports a refused connection as a 500;
+0. an error of our own in its cause chain, which our transport has raised;
+1. the transport error in that chain, because litellm reports a refused connection as a 500;
 2. the provider's words, because some providers say "too long" or "no such model" with a plain 400;
-3. litellm's class;
-4. the HTTP status.
+3. what could not be read of an answer that was no failure;
+4. litellm's class;
+5. the HTTP status.
 
 Classes are named, not imported, so that this module loads in no time.
 """
 
 import datetime as dt
-import errno
-import os
 import re
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -20,17 +20,20 @@ from typing import Any
 
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
-from tierwise.routing.keys import Redactor
-from tierwise.routing.providers.base import UpstreamCall
+from tierwise.routing.providers.base import RateStatus, UpstreamCall
+from tierwise.routing.providers.litellm_reasons import printable, reason
+from tierwise.routing.providers.rate_headers import rate_status
 
 Kind = type[UpstreamError]
 
 TRANSPORT: Mapping[str, Kind] = {
     # httpx
+    "ConnectTimeout": errors.ConnectionFailed,
     "TimeoutException": errors.UpstreamTimeout,
     "DecodingError": errors.BadResponse,
     "TransportError": errors.ConnectionFailed,
     # aiohttp
+    "ConnectionTimeoutError": errors.ConnectionFailed,
     "ServerTimeoutError": errors.UpstreamTimeout,
     "ClientConnectionError": errors.ConnectionFailed,
     "ClientPayloadError": errors.ConnectionFailed,
@@ -43,7 +46,7 @@ TRANSPORT: Mapping[str, Kind] = {
 
 LITELLM: Mapping[str, Kind | None] = {
     # None: the class says nothing that its cause or its status does not say better.
-    "APIConnectionError": errors.BadResponse,  # what litellm makes of an error that it does not know
+    "APIConnectionError": None,  # what litellm makes of an error that it does not know
     "APIError": None,
     "APIResponseValidationError": errors.BadResponse,
     "AuthenticationError": errors.AuthenticationFailed,
@@ -92,7 +95,7 @@ STATUS: Mapping[int, Kind] = {
 }
 """Any other status below 500 is a `RequestRejected`, from 500 on a `ServerFailed`."""
 
-_WORDS: tuple[tuple[frozenset[int], re.Pattern[str], Kind], ...] = tuple(
+_WORDS: tuple[tuple[frozenset[int | None], re.Pattern[str], Kind], ...] = tuple(
     (frozenset(statuses), re.compile("|".join(words), re.IGNORECASE), kind)
     for kind, statuses, words in (
         (
@@ -139,24 +142,34 @@ _WORDS: tuple[tuple[frozenset[int], re.Pattern[str], Kind], ...] = tuple(
         ),
         (
             errors.BadResponse,
-            (200, 500),
+            (200, 422, 500),
             (
                 r"unable to get json",
                 r"invalid response from llm endpoint",
                 r"provider returned .{0,20}choices",
+                r"error converting to valid response",
+                r"invalid response object",
             ),
         ),
+        (errors.ServerFailed, (None,), (r"overloaded", r"server_error", r"service unavailable")),
     )
 )
 """What providers say (and litellm says of unreadable answers), with the statuses that they say it under."""
 
+_UNREADABLE = ("JSONDecodeError", "UnicodeDecodeError", "RecursionError", "ValidationError")
+"""What readers raise of an answer; litellm reports some as a 500."""
+
+_INVENTS_STATUS = ("APIConnectionError", "MidStreamFallbackError")
+"""Have a status, be it only for want of another: 500, or that of the error that they wrap."""
+
 _TEXTS: Mapping[Kind, str] = {
     errors.RateLimited: "{name} is rate limited or out of quota{detail}; wait, or let another model serve.",
     errors.ConnectionFailed: "The connection to {name} failed{detail}; check the network and its api_base.",
-    errors.UpstreamTimeout: "{name} did not answer within {timeout:g} s; "
-    "raise litellm.timeout or choose a faster model.",
+    errors.UpstreamTimeout: "{name} did not answer in time{detail}; "
+    "raise litellm.timeout (now {timeout:g} s) or choose a faster model.",
     errors.ServerFailed: "{name} failed on its side{detail}; try again later.",
     errors.BadResponse: "{name} sent no complete answer{detail}; check that its api_base is right.",
+    errors.UnsafeResponse: "The answer of {name} was refused{detail}; check that its api_base is right.",
     errors.ContextWindowExceeded: "The prompt with its history is too long for {name}{detail}; "
     "shorten it or choose a model with a larger window.",
     errors.AuthenticationFailed: "{provider} rejected its API key, or the key may not use {name}{detail}; "
@@ -170,13 +183,8 @@ _TEXTS: Mapping[Kind, str] = {
     "change its parameters or choose another model.",
 }
 
-_MESSAGE_IN_JSON = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)+)"')
-_LITELLM_PREFIX = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)\w*(?::| -)\s*)+")
-_MIN_QUOTE = 8
-"""Anything shorter turns up in sentences by chance."""
-_MAX_READ = 2000
-"""Characters of what a provider says that are looked at."""
-_MAX_DETAIL = 120
+_RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
+"""`google.rpc.RetryInfo`, which Gemini puts into the body of its 429."""
 _MAX_MESSAGE = 300
 
 
@@ -184,16 +192,24 @@ def translate(error: Exception, call: UpstreamCall) -> UpstreamError:
     """Our error for what `call` failed with, with a message fit for the user."""
     chain = tuple(_causes(error))
     kind = classify(error)
-    return kind(message(kind, call, _detail(chain, kind, call)), retry_after=retry_after(error))
+    own = _own(chain)
+    detail = printable(str(own)) if own else reason(chain, kind, call)
+    translated = kind(message(kind, call, detail), retry_after=retry_after(error), rate=_rate(error))
+    if own:
+        translated.usage, translated.reported_cost = own.usage, own.reported_cost
+    return translated
 
 
 def classify(error: BaseException) -> Kind:
     """The class of ours that stands for `error`; `BadResponse` for what nothing here knows."""
     chain = tuple(_causes(error))
     status = _status(chain)
+    own = _own(chain)
     return (
-        _by_class(chain, TRANSPORT)
+        (type(own) if own else None)
+        or _by_class(chain, TRANSPORT)
         or _by_words(chain, status)
+        or _by_reader(chain)
         or _by_class(chain, LITELLM)
         or _by_status(status)
         or errors.BadResponse
@@ -214,14 +230,20 @@ def message(kind: Kind, call: UpstreamCall, detail: str = "") -> str:
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Seconds to wait, as the provider's headers say; None where they do not."""
+    """Seconds to wait, as the provider's headers or Gemini's message say; None where they do not."""
     for headers in _headers(error):
         lowered = {str(name).lower(): str(value) for name, value in headers.items()}
         if milliseconds := _number(lowered.get("retry-after-ms")):
             return milliseconds / 1000
         if value := lowered.get("retry-after"):
             return _seconds(value)
-    return None
+    found = _RETRY_DELAY.search(str(error))
+    return float(found[1]) if found else None
+
+
+def _rate(error: BaseException) -> RateStatus | None:
+    now = dt.datetime.now(dt.UTC)
+    return next((told for headers in _headers(error) if (told := rate_status(headers, now))), None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -231,6 +253,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         yield error
         original: Any = getattr(error, "original_exception", None)
         error = original or error.__cause__ or error.__context__
+
+
+def _own(chain: tuple[BaseException, ...]) -> UpstreamError | None:
+    return next((error for error in chain if isinstance(error, UpstreamError)), None)
 
 
 def _by_class(chain: tuple[BaseException, ...], table: Mapping[str, Kind | None]) -> Kind | None:
@@ -252,8 +278,25 @@ def _by_status(status: int | None) -> Kind | None:
     return STATUS.get(status) or (errors.ServerFailed if status >= 500 else errors.RequestRejected)
 
 
+def _by_reader(chain: tuple[BaseException, ...]) -> Kind | None:
+    unreadable = _failure(chain) is None and any(_is(error, *_UNREADABLE) for error in chain)
+    return errors.BadResponse if unreadable else None
+
+
 def _status(chain: tuple[BaseException, ...]) -> int | None:
-    return next((status for e in chain if isinstance(status := getattr(e, "status_code", None), int)), None)
+    """The provider's own status if the chain holds its answer, else litellm's, which may be another."""
+    statuses = (getattr(error, "status_code", None) for error in chain if not _is(error, *_INVENTS_STATUS))
+    return _failure(chain) or next((status for status in statuses if isinstance(status, int)), None)
+
+
+def _failure(chain: tuple[BaseException, ...]) -> int | None:
+    """The status of the provider's answer, if it is one of a failure."""
+    answers = (getattr(error, "response", None) for error in chain if _is(error, "HTTPStatusError"))
+    return next((answer.status_code for answer in answers if answer is not None), None)
+
+
+def _is(error: BaseException, *names: str) -> bool:
+    return any(base.__name__ in names for base in type(error).__mro__)
 
 
 def _headers(error: BaseException) -> Iterator[Mapping[str, str]]:
@@ -281,31 +324,3 @@ def _number(value: str | None) -> float | None:
         return max(0.0, float(value)) if value else None
     except ValueError:
         return None
-
-
-def _detail(chain: tuple[BaseException, ...], kind: Kind, call: UpstreamCall) -> str:
-    """Why it failed: what the system or the provider said, or nothing where that does not help."""
-    if kind is errors.BadResponse:
-        return "it cannot be read"
-    text = _system_error(chain) if kind is errors.ConnectionFailed else _words(chain[0])
-    redact = Redactor([call.api_key] if call.api_key else [])
-    text = " ".join(redact(text[:_MAX_READ]).split())
-    quotes = (turn.content[:20] in text for turn in call.messages if len(turn.content) >= _MIN_QUOTE)
-    if text.startswith("<") or any(quotes):
-        return ""  # a page of HTML, or the prompt quoted
-    return text if len(text) <= _MAX_DETAIL else f"{text[:_MAX_DETAIL]}…"
-
-
-def _system_error(chain: tuple[BaseException, ...]) -> str:
-    """The operating system's reason, such as "Connection refused"."""
-    deepest = next((error for error in reversed(chain) if isinstance(error, OSError) and error.errno), None)
-    if deepest is None or not deepest.errno:
-        return ""
-    return os.strerror(deepest.errno) if deepest.errno in errno.errorcode else str(deepest.strerror)
-
-
-def _words(error: BaseException) -> str:
-    text = str(error).split(" Original exception: ")[0]
-    if found := _MESSAGE_IN_JSON.search(text):
-        text = found[1]
-    return _LITELLM_PREFIX.sub("", text)

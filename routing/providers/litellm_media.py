@@ -12,7 +12,6 @@ from tierwise.routing.audio import EXTENSIONS, audio_type, duration_ms, guessed_
 from tierwise.routing.errors import BadResponse, UnusableMedia
 from tierwise.routing.media import ImageTask, Media, MediaTask, SpeechTask, TranscriptionTask
 from tierwise.routing.providers.base import Completion, UpstreamCall
-from tierwise.routing.providers.litellm_errors import message
 from tierwise.routing.providers.litellm_route import addressed
 from tierwise.routing.providers.litellm_usage import (
     headers_of,
@@ -41,8 +40,8 @@ async def make(litellm: Any, call: UpstreamCall, task: MediaTask) -> Completion:
     """What the call's task asks for.
 
     Raises:
-        UnusableMedia, BadResponse: nothing that can be handed out came.
-        Exception: whatever litellm fails with.
+        UnusableMedia, BadResponse: nothing that can be handed out came; says what did, and has yet to be
+            translated, as does whatever else litellm fails with.
     """
     if isinstance(task, ImageTask):
         return await _draw(litellm, call, task)
@@ -68,28 +67,28 @@ async def _draw(litellm: Any, call: UpstreamCall, task: ImageTask) -> Completion
     usage = replace(read_image_usage(response), images=len(response.data or ()), image_form=task.form)
     cost = read_cost(response, headers_of(response))
     try:
-        images = tuple(_image(item, call) for item in response.data or ())
+        images = tuple(_image(item) for item in response.data or ())
         if not images:
-            raise _unusable(call, "no image")
+            raise UnusableMedia("it holds no image")
     except UnusableMedia as error:
         error.usage, error.reported_cost = usage, cost
         raise
     return Completion(content="", finish_reason="stop", usage=usage, reported_cost=cost, media=images)
 
 
-def _image(item: Any, call: UpstreamCall) -> Media:
+def _image(item: Any) -> Media:
     """One of the images of an answer. Links are not followed: they could lead anywhere."""
     encoded, url = item.b64_json, item.url or ""
     if not encoded and url.startswith("data:"):
         encoded = url.partition(";base64,")[2]
     if not encoded:
-        raise _unusable(call, "a link in place of an image")
+        raise UnusableMedia("it holds a link in place of an image")
     data = _decoded(encoded)
     kind = next((kind for magic, kind in _IMAGES.items() if data.startswith(magic)), None)
     if kind is None and data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         kind = "image/webp"
     if kind is None:
-        raise _unusable(call, "it is no image")
+        raise UnusableMedia("it is no image")
     return Media(media_type=kind, data=data)
 
 
@@ -98,7 +97,7 @@ async def _speak(litellm: Any, call: UpstreamCall, task: SpeechTask) -> Completi
     response = await litellm.aspeech(input=call.payload.text, **_given(wanted), **addressed(litellm, call))
     headers = headers_of(response)
     if audio_type(response.content) is None and not _says(headers, "audio/"):
-        raise BadResponse(message(BadResponse, call, "it is no audio"))
+        raise BadResponse("it is no audio")
     return _spoken(call, response.content, Usage(), read_cost(None, headers))
 
 
@@ -111,7 +110,7 @@ async def _speak_by_chat(litellm: Any, call: UpstreamCall, task: SpeechTask) -> 
     )
     audio = getattr(response.choices[0].message, "audio", None)
     samples = _decoded(audio.data) if audio else b""
-    usage = read_usage(response, response, written=bool(samples)) or Usage()
+    usage = read_usage(response, response, characters=bool(samples)) or Usage()
     usage = replace(usage, audio_output_tokens=usage.audio_output_tokens or usage.output_tokens)
     return _spoken(call, wav(samples, _SAMPLES_PER_SECOND) if samples else b"", usage, None)
 
@@ -125,7 +124,7 @@ def _spoken(call: UpstreamCall, data: bytes, usage: Usage, cost: int | None) -> 
         audio_ms=guessed_duration_ms(len(data)) if length is None else length,
     )
     if kind is None:
-        error = _unusable(call, "it is no audio")
+        error = UnusableMedia("it is no audio that is known")
         error.usage, error.reported_cost = usage, cost
         raise error
     media = (Media(media_type=kind, data=data),)
@@ -139,7 +138,7 @@ async def _transcribe(litellm: Any, call: UpstreamCall, task: TranscriptionTask)
     response = await litellm.atranscription(file=file, **_given(wanted), **addressed(litellm, call))
     headers = headers_of(response)
     if _says(headers, "text/html"):
-        raise BadResponse(message(BadResponse, call, "it is a web page"))
+        raise BadResponse("it is a web page")
     return Completion(
         content=response.text or "",
         finish_reason="stop",
@@ -171,10 +170,6 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
         return b""
-
-
-def _unusable(call: UpstreamCall, detail: str) -> UnusableMedia:
-    return UnusableMedia(message(UnusableMedia, call, detail))
 
 
 @cache

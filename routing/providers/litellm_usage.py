@@ -10,6 +10,8 @@ from tierwise.storage.records import Usage
 
 _MOST_TOKENS = 10**9
 """No model reads or writes as many."""
+_CHARACTERS_IN_A_TOKEN = 128
+"""The longest token of OpenAI's o200k_base is 128 spaces."""
 _MOST_USD = 10_000
 """No answer costs as much: a million tokens of the dearest models are below $1,000."""
 _NANO_PER_USD = 10**9
@@ -36,9 +38,9 @@ _SERVICE_TIERS = {
 as in litellm's cost calculator; Vertex AI says `ON_DEMAND_…`."""
 
 
-def read_usage(summary: Any, sent: Any, *, written: bool) -> Usage | None:
-    """The usage in litellm's responses, None if there is none to be believed; `written` says that there
-    is an answer, which has at least one token.
+def read_usage(summary: Any, sent: Any, *, characters: int) -> Usage | None:
+    """The usage in litellm's responses, None if there is none to be believed: no answer of so many
+    `characters` takes fewer tokens than it has room for.
 
     Of a stream, `summary` is the chunk in which litellm sums up, with cached prompt tokens and reasoning
     counted in for every provider, and `sent` is the last one that came with a usage; else they are one.
@@ -47,7 +49,8 @@ def read_usage(summary: Any, sent: Any, *, written: bool) -> Usage | None:
     read, made = _get(usage, "prompt_tokens_details"), _get(usage, "completion_tokens_details")
     kept = _get(read, "cache_creation_token_details")
     input_tokens, output_tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    if not 0 < input_tokens < _MOST_TOKENS or not written <= output_tokens < _MOST_TOKENS:
+    fewest = -(-characters // _CHARACTERS_IN_A_TOKEN)
+    if not 0 < input_tokens < _MOST_TOKENS or not fewest <= output_tokens < _MOST_TOKENS:
         return None
     cached = _count(read, "cached_tokens") or max(_counts(_get(sent, "usage"), *_CACHED))
     cache_read, cache_write, audio_input, image_input = _shares(
@@ -73,7 +76,7 @@ def read_usage(summary: Any, sent: Any, *, written: bool) -> Usage | None:
 
 def read_image_usage(response: Any) -> Usage:
     """The tokens that images took; none where the provider reports none."""
-    usage = read_usage(response, response, written=True)
+    usage = read_usage(response, response, characters=1)
     if usage is None:
         return Usage()
     said = _get(response, "usage")

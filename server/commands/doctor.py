@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tierwise.server.commands.console import write_json, write_table
+from tierwise.server.commands.console import plain, write_json, write_table
 from tierwise.server.doctor import Diagnosis, diagnosis, fatal
 from tierwise.server.runtime import run
 from tierwise.server.settings import Settings
 from tierwise.storage.errors import TierwiseError
 
-_MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "error": "[red]error[/red]"}
+_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 Loaded = tuple[Settings, Mapping[str, str]]
 
@@ -34,10 +34,8 @@ def _diagnosed(load: Callable[[], Loaded], file: Callable[[], Path | None]) -> D
 
 
 def _write(found: Diagnosis) -> None:
-    from rich.markup import escape
-
     rows = [
-        [_MARKS[item.status], escape(item.check), escape(item.message), escape(item.fix or "")]
+        [plain(item.status, _COLOURS[item.status]), item.check, item.message, item.fix or ""]
         for item in found.findings
     ]
     write_table(["", "check", "found", "what to do"], rows)

@@ -1,5 +1,7 @@
 """`analyze_complexity`: the plan that `chat` would follow, without following it."""
 
+from typing import Annotated
+
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
@@ -7,12 +9,14 @@ from tierwise.routing.policy import Candidate
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.server.tools.base import Answer, Arguments, Prompt, Tool, ToolContext
-from tierwise.server.tools.conversation import Turn, messages
+from tierwise.server.tools.conversation import OBJECTS, Turn, messages
 
 
 class AnalyzeArguments(Arguments):
     prompt: Prompt = Field(description="The prompt to judge")
-    history: list[Turn] | None = Field(None, description="Earlier turns, oldest first")
+    history: Annotated[list[Turn], Field(json_schema_extra=OBJECTS)] | None = Field(
+        None, description="Earlier turns, as in chat"
+    )
 
 
 class PlannedModel(BaseModel):

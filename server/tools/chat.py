@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from mcp_types import ToolAnnotations
@@ -11,6 +12,7 @@ from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, ReasoningEffort, Strategy, Tier, ToolCall
+from tierwise.server.images import load_images
 from tierwise.server.settings import UsageSettings
 from tierwise.server.tools.attempts import Attempt, attempts_of
 from tierwise.server.tools.base import Answer, Arguments, Text, Tool, ToolContext
@@ -51,6 +53,7 @@ Whole = Annotated[int, BeforeValidator(_no_boolean)]
 
 class ChatArguments(Arguments):
     prompt: Text = Field(description="What the model should answer; empty after tool results")
+    images: list[str] | None = Field(None, max_length=16, description="Shown with it: https or data URLs")
     model: Name | None = Field(
         None, description="Alias, model or provider/model; default: chosen by difficulty"
     )
@@ -59,9 +62,7 @@ class ChatArguments(Arguments):
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, description="0 to 2")
     system_prompt: Text | None = Field(None, description="Instructions to the model")
     history: list[Turn] | None = Field(None, description="Earlier turns, oldest first")
-    conversation_id: Name | None = Field(
-        None, description="Yours to choose; earlier turns are kept here, history adds new ones"
-    )
+    conversation_id: Name | None = Field(None, description="Any id; its earlier turns are kept here")
     use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
     operation: Name = Field("chat", description="Label for usage reports")
     tenant: Name | None = Field(None, description="On whose behalf; for reports and budgets")
@@ -168,6 +169,9 @@ class ChatResult(ChatStatus):
 async def chat(context: ToolContext, arguments: ChatArguments) -> Answer:
     """Answer the prompt, or hand back a `call_id` when the answer takes longer than the caller can wait."""
     request = arguments.request(context.settings.usage_tracking)
+    if arguments.images:
+        pictures = await load_images(arguments.images, context.settings.server.media_folders)
+        request = replace(request, images=pictures)
     return await answered(context, request)
 
 
@@ -202,8 +206,8 @@ async def _answer(context: ToolContext, call: Call, within: float) -> Answer:
         result = chat_result_of(call.receipt())
         return Answer(result, None if result.tool_calls else result.content)
     context.engine.keep(call)
-    result = ChatStatus(status="running", call_id=call.id, content=call.text)
-    so_far = f" So far:\n{call.text}" if call.text else ""
+    result = ChatStatus(status="running", call_id=call.id, content=call.shown)
+    so_far = f" So far:\n{call.shown}" if call.text else ""
     return Answer(result, f'Still running: fetch the answer with chat_result(call_id="{call.id}").{so_far}')
 
 
@@ -216,7 +220,7 @@ async def _wait(context: ToolContext, call: Call, within: float) -> bool:
     while (left := start + within - time.monotonic()) > 0:
         if await call.wait(min(PROGRESS_INTERVAL, left)):
             return True
-        now, text = time.monotonic(), call.text
+        now, text = time.monotonic(), call.shown
         if text != told or now - told_at >= SILENT_INTERVAL:
             await context.report_progress(round(now - start, 3), text)
             told, told_at = text, now

@@ -6,8 +6,8 @@
         …  # point a client at fake.url, fake.anthropic_url or fake.gemini_url
         assert fake.requests[0].json["model"] == "model-a"
 
-The behaviours are the same over each wire. As a program, for demonstrations and benchmarks:
-`python -m tests.fake_provider --port 9000`.
+The behaviours are the same over each wire, as are those of `tests.fake_provider.faults`. As a program,
+for demonstrations and benchmarks: `python -m tests.fake_provider --port 9000`.
 """
 
 from aiohttp import web

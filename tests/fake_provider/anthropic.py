@@ -40,6 +40,10 @@ class AnthropicExchange(Exchange):
         self._open: str | None = None
         """The type of the content block that is being sent."""
 
+    @property
+    def holds(self) -> str:
+        return "delta" if self.streams else "content"
+
     def texts(self) -> list[str]:
         turns = [message.get("content") for message in self.json.get("messages", [])]
         return [text_in(turn) for turn in ([self.json["system"]] if "system" in self.json else []) + turns]
@@ -72,8 +76,11 @@ class AnthropicExchange(Exchange):
             for name, value in (("limit", limit), ("remaining", remaining), ("reset", reset))
         }
 
+    def sample(self, text: str) -> Json:
+        return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+
     async def delta(self, content: str) -> None:
-        await self._within({"type": "text", "text": ""}, {"type": "text_delta", "text": content})
+        await self._within({"type": "text", "text": ""}, self.sample(content)["delta"])
 
     async def think(self, reasoning: str) -> None:
         block = {"type": "thinking", "thinking": "", "signature": ""}

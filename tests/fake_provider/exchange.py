@@ -11,6 +11,8 @@ from aiohttp import web
 
 from tests.fake_provider.answers import Answer, Json, Limits, Tokens, ToolCall
 
+_UNSENT_BYTES = 2**20
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -39,6 +41,8 @@ class Exchange(ABC):
     """One request to one model. A wire says how answers, pieces of a stream and errors look on it."""
 
     overloaded_status = 503
+    reports = "usage"
+    """The field of a whole answer that says what was used."""
 
     def __init__(self, request: web.Request, recorded: RecordedRequest) -> None:
         self.request = request
@@ -55,6 +59,11 @@ class Exchange(ABC):
     @property
     def streams(self) -> bool:
         return bool(self.json.get("stream"))
+
+    @property
+    def holds(self) -> str:
+        """The field of a whole answer, or of a stream's event, that has the text in it."""
+        return "choices"
 
     # What each wire says in its own way
 
@@ -78,6 +87,10 @@ class Exchange(ABC):
 
     async def delta(self, content: str) -> None:
         """Send a piece of the text; the first one opens the stream."""
+        raise NotImplementedError(f"{type(self).__name__} does not stream")
+
+    def sample(self, text: str) -> Json:
+        """The event of a stream that carries `text`."""
         raise NotImplementedError(f"{type(self).__name__} does not stream")
 
     async def think(self, reasoning: str) -> None:
@@ -137,6 +150,15 @@ class Exchange(ABC):
     async def fail(self, code: int, message: str) -> None:
         """Send an error as an event of the stream."""
         await self.event(self.error(code, message))
+
+    async def raw(self, data: bytes) -> None:
+        """Send bytes that are no answer, past everything that makes one."""
+        while (transport := self.request.transport) and not transport.is_closing():
+            if transport.get_write_buffer_size() <= _UNSENT_BYTES:
+                transport.write(data)
+                return
+            await asyncio.sleep(0.001)
+        raise ConnectionResetError("the client is gone")
 
     def reset(self) -> None:
         """Cut the connection without a goodbye."""

@@ -26,6 +26,12 @@ _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 
 
 class GeminiExchange(Exchange):
+    reports = "usageMetadata"
+
+    @property
+    def holds(self) -> str:
+        return "candidates"
+
     @property
     def model(self) -> str:
         return self.request.match_info["model"]
@@ -51,8 +57,11 @@ class GeminiExchange(Exchange):
         details = [{"@type": _RETRY_INFO, "retryDelay": f"{retry_after}s"}] if retry_after is not None else []
         return {"error": {"code": code, "message": message, "status": status, "details": details}}
 
+    def sample(self, text: str) -> Json:
+        return self.body(_candidate({"text": text}))
+
     async def delta(self, content: str) -> None:
-        await self.event(self.body(_candidate({"text": content})))
+        await self.event(self.sample(content))
 
     async def think(self, reasoning: str) -> None:
         await self.event(self.body(_candidate(_thought(reasoning))))

@@ -48,6 +48,10 @@ class OpenAIExchange(Exchange):
     def headers(self, limits: Limits) -> Mapping[str, str]:
         return headers(limits)
 
+    def sample(self, text: str) -> Json:
+        choice = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
+        return self.body("chat.completion.chunk", choices=[choice])
+
     async def delta(self, content: str) -> None:
         await self._delta(content=content, **self._logprobs(content))
 

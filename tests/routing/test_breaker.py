@@ -41,7 +41,7 @@ PROVIDERS_FAULT = {
     "connection_failed": refuse(),
 }
 NO_FAULT_OF_ITS = {
-    "rate_limited": rate_limited(retry_after=60),
+    "rate_limited": rate_limited(retry_after=0),
     "authentication_failed": status(401),
     "model_not_found": status(404),
     "content_refused": refusal(400, "This violates our content policy."),
@@ -520,8 +520,8 @@ async def test_a_judge_that_is_left_alone_lets_answers_pass(fake: FakeProvider, 
         assert bench.upstream == ["small", "judge", "small"]
 
 
-def test_breakers_are_known_by_provider_model_and_endpoint_without_what_is_secret() -> None:
-    base = ProviderSettings(api_base="https://host.example/v1?key=secret")
+def test_breakers_are_known_by_provider_model_and_endpoint_without_its_query() -> None:
+    base = ProviderSettings(api_base="https://host.example/v1?version=2")
     models = catalog(only("mine/model", "gpt-4o"), providers={"mine": base})
     assert [model.deployment for model, _ in models.models()] == [
         "mine/model at https://host.example/v1",

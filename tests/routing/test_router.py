@@ -283,10 +283,11 @@ async def test_the_text_of_a_broken_attempt_gives_way_to_that_of_the_next(
     fake: FakeProvider, store: Store, cut: Behaviour
 ) -> None:
     gate = Gate(ok(content="a whole answer"))
-    fake.next("standard", cut, gate)
+    fake.next("standard", cut)
+    fake.next("peer", gate)
     async with running(fake, store) as bench:
         call = await bench.start(watched=True)
         await gate.reached()
-        assert call.text == ""
+        assert (call.text, call.shown) == ("", "(fake/standard broke off; fake/peer starts over.)\n")
         gate.opened.set()
         assert (await answer_of(call)).content == call.text == "a whole answer"

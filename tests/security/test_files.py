@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.server.books import record
@@ -157,6 +157,7 @@ HOSTILE = st.text(st.characters(), min_size=1, max_size=300) | st.sampled_from(
 
 
 @given(call_id=HOSTILE)
+@settings(deadline=None, max_examples=50)
 async def test_no_id_leads_out_of_the_spool(tmp_path_factory: pytest.TempPathFactory, call_id: str):
     folder = tmp_path_factory.mktemp("hostile")
     spool = Spool(folder / "spool")
@@ -169,6 +170,7 @@ async def test_no_id_leads_out_of_the_spool(tmp_path_factory: pytest.TempPathFac
     assert found == call_id.encode("utf-8", "replace").decode()
 
 
+@settings(deadline=None)
 @given(name=st.text(st.characters(), min_size=1, max_size=200))
 def test_replacing_a_file_writes_nowhere_else(tmp_path_factory: pytest.TempPathFactory, name: str):
     folder = tmp_path_factory.mktemp("replacing")

@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
@@ -149,6 +149,7 @@ ANY = st.text(st.characters(), max_size=200) | st.sampled_from([it[:2000] for it
 
 
 @given(name=ANY, other=ANY)
+@settings(deadline=None, max_examples=50)
 async def test_the_store_hands_back_any_text_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, name: str, other: str
 ):
@@ -187,6 +188,7 @@ async def test_the_store_hands_back_any_text_as_it_was(
 ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()) | st.text(st.sampled_from(ESCAPES + "\r\n\t")))
 def test_visible_text_cannot_act_and_plain_text_stays_as_it_is(any_text: str):
     shown = visible(any_text)
@@ -197,6 +199,7 @@ def test_visible_text_cannot_act_and_plain_text_stays_as_it_is(any_text: str):
         assert shown == any_text
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | ANY, lambda inner: st.lists(inner) | st.dictionaries(ANY, inner)))
 def test_visible_json_means_the_same(value: Any):
     shown = visible_json(json.dumps(value, ensure_ascii=False, indent=1))
@@ -236,6 +239,8 @@ SHOWN = [
     ("budget", "list", ESCAPES),
     ("budget", "remove", ESCAPES),
     ("models",),
+    ("doctor",),
+    ("--config", ESCAPES, "doctor"),
     ("analyze", "Hello"),
     ("export",),
     ("export", "--format", "json"),

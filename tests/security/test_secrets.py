@@ -13,7 +13,7 @@ import anyio
 import httpx2
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import fake_provider
@@ -202,7 +202,13 @@ def everything() -> Sequence[tuple[str, Json]]:
 def resources() -> Sequence[str]:
     return [
         *("usage://today", "usage://summary/7", "usage://timeseries/daily/7", "usage://savings/7"),
-        *("usage://export/csv/7", "usage://export/jsonl/7", "usage://budget/all", "models://list"),
+        *(
+            "usage://export/csv/7",
+            "usage://export/jsonl/7",
+            "usage://budget/all",
+            "models://list",
+            "health://providers",
+        ),
         *("routing://rules", "nothing://there"),
     ]
 
@@ -262,6 +268,8 @@ COMMANDS = [
     ("outcomes", "export"),
     ("budget", "list"),
     ("check",),
+    ("doctor",),
+    ("doctor", "--json"),
     ("analyze", PROMPT, "--json"),
     ("serve", "--transport", "http", "--host", "no.such.host.invalid"),
 ]
@@ -399,9 +407,13 @@ def complaint(path: Path) -> str:
 async def test_settings_that_cannot_be_read_are_told_without_the_key_in_them(demo: Installation, broken: str):
     key = PASTED[0]
     demo.config.write_text(broken.replace("{key}", key))
-    for arguments in (("models",), ("--config", str(demo.config), "chat", "Hello")):
-        ended = await demo.run(*arguments)
-        assert ended.returncode == 2
+    for code, *arguments in (
+        (2, "models"),
+        (2, "--config", str(demo.config), "chat", "Hello"),
+        (1, "doctor"),
+    ):
+        ended = await demo.run(*map(str, arguments))
+        assert ended.returncode == code
         assert traces(key, ended.stdout + ended.stderr) == set()
     async with demo.process() as server:
         await server.handshake()
@@ -414,6 +426,7 @@ async def test_settings_that_cannot_be_read_are_told_without_the_key_in_them(dem
 # The means
 
 
+@settings(deadline=None)
 @given(
     key=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=80),
     before=st.text(max_size=30),

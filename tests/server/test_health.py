@@ -194,17 +194,36 @@ async def test_doctor_names_the_key_that_is_missing_and_fails_where_nobody_can_s
     assert [found[f"{tier} tier"][0]["status"] for tier in ("simple", "standard", "complex")] == ["error"] * 3
 
 
-async def test_doctor_finds_an_endpoint_that_does_not_answer(installation: Installation, fake: FakeProvider):
-    provider = {"api_base": fake.refused_url}
-    installation.configure({"litellm": {"providers": {"fake": provider}}})
-    found = diagnosed(await installation.run("doctor", "--json"), 0)
-    [small] = found["fake/small"]
-    assert (small["status"], small["message"].split(": ")[1]) == (
+@pytest.mark.parametrize("alone", [True, False])
+async def test_doctor_finds_an_endpoint_that_does_not_answer_and_says_whether_that_leaves_a_tier_alone(
+    installation: Installation, fake: FakeProvider, alone: bool
+):
+    gone = {"api_base": fake.refused_url}
+    models = ["gone/model"] if alone else ["gone/model", "fake/small"]
+    installation.configure({"litellm": {"providers": {"gone": gone}}})
+    installation.configure({"model_routing": {"rules": {"complex": {"model": models}}}})
+    found = diagnosed(await installation.run("doctor", "--json"), 1 if alone else 0)
+    [model] = found["gone/model"]
+    assert (model["status"], model["message"]) == (
         "warning",
-        "no connection; no calls of late",
+        f"{gone['api_base']}: no connection; no calls of late",
     )
-    assert small["fix"] == (
-        f"Start the server at {provider['api_base']}, or correct litellm.providers.fake.api_base."
+    assert model["fix"] == (
+        f"Start the server at {gone['api_base']}, or correct litellm.providers.gone.api_base."
+    )
+    assert ("complex tier" in found) == alone
+
+
+async def test_doctor_warns_of_a_tier_that_only_a_higher_one_can_serve(
+    installation: Installation, fake: FakeProvider
+):
+    installation.configure({"litellm": {"providers": {"gone": {"api_base": fake.refused_url}}}})
+    installation.configure({"model_routing": {"rules": {"simple": {"model": "gone/model"}}}})
+    found = diagnosed(await installation.run("doctor", "--json"), 0)
+    [simple] = found["simple tier"]
+    assert (simple["status"], simple["message"]) == (
+        "warning",
+        "only models of a higher tier can serve it: fake/standard",
     )
 
 

@@ -3,22 +3,16 @@ import pytest
 
 from tests import fake_provider
 from tests.fake_provider import Behaviour, Exchange, FakeProvider, OpenAIExchange
+from tests.routing.providers.wires import KEY, MARKS, PROMPT, complete, failure, make_call
 from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
-from tierwise.routing.providers.base import Completion, UpstreamCall
+from tierwise.routing.providers.base import UpstreamCall
 from tierwise.routing.providers.litellm import LiteLLMProvider
-from tierwise.routing.request import Message, Payload
+from tierwise.routing.request import Message
 from tierwise.storage.records import Usage
 
-pytestmark = [
-    pytest.mark.anyio,
-    # litellm silences these on import, which pytest undoes for each test: its types, its streams
-    pytest.mark.filterwarnings("ignore:Item .* is using the `ReadOnly` qualifier:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
-]
+pytestmark = MARKS
 
-KEY = "sk-secret-0123456789"
-PROMPT = "Why is the sky blue, and not green?"
 ROUTES = {"a server that litellm does not know": ("mine", "model-a"), "openai": ("openai", "gpt-4o-mini")}
 
 
@@ -26,40 +20,6 @@ ROUTES = {"a server that litellm does not know": ("mine", "model-a"), "openai": 
 def call(request: pytest.FixtureRequest, fake: FakeProvider) -> UpstreamCall:
     provider, model = ROUTES[request.param]
     return make_call(fake.url, provider=provider, model=model)
-
-
-def make_call(
-    api_base: str,
-    *,
-    provider: str = "mine",
-    model: str = "model-a",
-    messages: tuple[Message, ...] = (Message("user", PROMPT),),
-    api_key: str | None = KEY,
-    timeout: float = 20,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-) -> UpstreamCall:
-    return UpstreamCall(
-        provider=provider,
-        model=model,
-        payload=Payload(messages=messages, temperature=temperature),
-        api_base=api_base,
-        api_key=api_key,
-        timeout=timeout,
-        max_tokens=max_tokens,
-    )
-
-
-async def complete(provider: LiteLLMProvider, call: UpstreamCall, streamed: bool) -> Completion:
-    pieces: list[str] = []
-    with anyio.fail_after(60):
-        return await provider.complete(call, pieces.append if streamed else None)
-
-
-async def failure(provider: LiteLLMProvider, call: UpstreamCall, streamed: bool) -> UpstreamError:
-    with pytest.raises(UpstreamError) as caught:
-        await complete(provider, call, streamed)
-    return caught.value
 
 
 # Answers

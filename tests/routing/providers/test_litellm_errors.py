@@ -9,13 +9,15 @@ from tierwise.routing import errors
 from tierwise.routing.errors import UpstreamError
 from tierwise.routing.providers.base import UpstreamCall
 from tierwise.routing.providers.litellm import loading
-from tierwise.routing.providers.litellm_errors import LITELLM, classify, message, retry_after
+from tierwise.routing.providers.litellm_errors import LITELLM, classify, message, retry_after, translate
 from tierwise.routing.request import Message, Payload
 
+OWN_FINDINGS = (UpstreamError, errors.FormatMismatch, errors.BreakerOpen)
+"""What no exception of litellm becomes."""
 KINDS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, UpstreamError) and kind not in (UpstreamError, errors.FormatMismatch)
+    if issubclass(kind, UpstreamError) and kind not in OWN_FINDINGS
 ]
 
 
@@ -55,6 +57,25 @@ def test_the_transport_error_in_the_cause_chain_outweighs_the_class_and_status_a
     assert classify(outer) is errors.UpstreamTimeout
 
 
+def test_the_providers_own_status_outweighs_the_one_that_litellm_makes_of_it() -> None:
+    class BadRequestError(Exception):
+        status_code = 400
+
+    outer = BadRequestError()
+    outer.__context__ = _failed(413, {})
+    assert classify(outer) is errors.ContextWindowExceeded
+
+
+def test_an_error_of_our_own_in_the_chain_outweighs_everything_and_is_quoted() -> None:
+    outer = httpx.ReadTimeout("slow")
+    outer.__context__ = errors.UnsafeResponse("it redirects to \x1b[2J evil.example")
+    payload = Payload(messages=(Message("user", "hi"),))
+    call = UpstreamCall(provider="acme", model="model-a", payload=payload, timeout=5)
+    error = translate(outer, call)
+    assert type(error) is errors.UnsafeResponse
+    assert "(it redirects to [2J evil.example)" in str(error)
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -90,6 +111,10 @@ def test_retry_after_may_be_a_date() -> None:
 
 
 def _limited(headers: dict[str, str]) -> Exception:
+    return _failed(429, headers)
+
+
+def _failed(status: int, headers: dict[str, str]) -> Exception:
     request = httpx.Request("POST", "http://localhost")
-    response = httpx.Response(429, headers=headers, request=request)
-    return httpx.HTTPStatusError("limited", request=request, response=response)
+    response = httpx.Response(status, headers=headers, request=request)
+    return httpx.HTTPStatusError("failed", request=request, response=response)
