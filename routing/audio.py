@@ -36,7 +36,7 @@ def audio_type(data: bytes) -> str | None:
         if data.startswith(magic):
             return kind
     frame = _mp3_frame(data, 0)  # one alone turns up in files of other kinds
-    return "audio/mpeg" if frame and (len(data) <= frame[0] or _mp3_frame(data, frame[0])) else None
+    return "audio/mpeg" if frame and (len(data) == frame[0] or _mp3_frame(data, frame[0])) else None
 
 
 def duration_ms(data: bytes, media_type: str) -> int | None:

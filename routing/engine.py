@@ -94,6 +94,8 @@ class EngineSettings:
     """In which the periods of budgets begin."""
     answer_within: float = 50.0
     """Seconds for which callers wait for an answer before they are told that it is still coming."""
+    media_memory_bytes: int = 128 * 2**20
+    """Of images and speech that can still be fetched."""
 
 
 @asynccontextmanager
@@ -168,7 +170,7 @@ class Engine:
         self._flights: dict[FlightKey, Flight] = {}
         """Those that identical calls may join."""
         self._in_flight: set[Flight] = set()
-        self._kept = KeptCalls()
+        self._kept = KeptCalls(settings.media_memory_bytes)
 
     async def catalog(self) -> Catalog:
         """Every model that can come into question.

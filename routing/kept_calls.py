@@ -5,14 +5,14 @@ from collections import OrderedDict
 from tierwise.routing.calls import Call
 
 _MOST_CALLS = 256
-_MOST_BYTES = 128 * 2**20
-"""Of images and speech; some 60 large images."""
 
 
 class KeptCalls:
-    """The newest calls, as far as what they have made has room; the newest of all is always there."""
+    """The newest calls, as far as the images and the speech that they have made fit into `most_bytes`; the
+    newest of all is always there."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self._calls: OrderedDict[str, Call] = OrderedDict()
 
     def keep(self, call: Call) -> None:
@@ -28,6 +28,6 @@ class KeptCalls:
     def _make_room(self) -> None:
         sizes = {call_id: call.size for call_id, call in self._calls.items()}
         total = sum(sizes.values())
-        while len(self._calls) > 1 and (len(self._calls) > _MOST_CALLS or total > _MOST_BYTES):
+        while len(self._calls) > 1 and (len(self._calls) > _MOST_CALLS or total > self._most_bytes):
             oldest, _ = self._calls.popitem(last=False)
             total -= sizes[oldest]

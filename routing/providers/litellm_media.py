@@ -2,16 +2,19 @@
 
 import base64
 import binascii
+import datetime as dt
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
+from anyio import to_thread
+
 from tierwise.routing.audio import EXTENSIONS, audio_type, duration_ms, guessed_duration_ms, wav
 from tierwise.routing.errors import BadResponse, UnusableMedia
 from tierwise.routing.media import ImageTask, Media, MediaTask, SpeechTask, TranscriptionTask
-from tierwise.routing.providers.base import Completion, UpstreamCall
+from tierwise.routing.providers.base import Completion, RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_route import addressed
 from tierwise.routing.providers.litellm_usage import (
     headers_of,
@@ -20,6 +23,7 @@ from tierwise.routing.providers.litellm_usage import (
     read_transcription_usage,
     read_usage,
 )
+from tierwise.routing.providers.rate_headers import rate_status
 from tierwise.storage.records import Usage
 
 _SPEAKS_BY_CHAT = frozenset({"gemini", "vertex_ai"})
@@ -29,7 +33,7 @@ _SAMPLES_PER_SECOND = 24_000
 
 _CONTENT_TYPE = "llm_provider-content-type"
 
-_IMAGES: Mapping[bytes, str] = {
+_MAGIC: Mapping[bytes, str] = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
     b"GIF8": "image/gif",
@@ -65,15 +69,27 @@ async def _draw(litellm: Any, call: UpstreamCall, task: ImageTask) -> Completion
         prompt=call.payload.text, **_given(wanted), **addressed(litellm, call)
     )
     usage = replace(read_image_usage(response), images=len(response.data or ()), image_form=task.form)
-    cost = read_cost(response, headers_of(response))
+    headers = headers_of(response)
+    cost = read_cost(response, headers)
     try:
-        images = tuple(_image(item) for item in response.data or ())
-        if not images:
-            raise UnusableMedia("it holds no image")
+        images = await to_thread.run_sync(_images, response.data or ())
     except UnusableMedia as error:
         error.usage, error.reported_cost = usage, cost
         raise
-    return Completion(content="", finish_reason="stop", usage=usage, reported_cost=cost, media=images)
+    return Completion(
+        content="",
+        finish_reason="stop",
+        usage=usage,
+        reported_cost=cost,
+        media=images,
+        rate=_rate(headers),
+    )
+
+
+def _images(items: Sequence[Any]) -> tuple[Media, ...]:
+    if not items:
+        raise UnusableMedia("it holds no image")
+    return tuple(_image(item) for item in items)
 
 
 def _image(item: Any) -> Media:
@@ -84,7 +100,7 @@ def _image(item: Any) -> Media:
     if not encoded:
         raise UnusableMedia("it holds a link in place of an image")
     data = _decoded(encoded)
-    kind = next((kind for magic, kind in _IMAGES.items() if data.startswith(magic)), None)
+    kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
     if kind is None and data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         kind = "image/webp"
     if kind is None:
@@ -95,10 +111,11 @@ def _image(item: Any) -> Media:
 async def _speak(litellm: Any, call: UpstreamCall, task: SpeechTask) -> Completion:
     wanted = {"voice": task.voice, "response_format": task.format}
     response = await litellm.aspeech(input=call.payload.text, **_given(wanted), **addressed(litellm, call))
-    headers = headers_of(response)
-    if audio_type(response.content) is None and not _says(headers, "audio/"):
+    headers, data = headers_of(response), response.content
+    if audio_type(data) is None and not _says(headers, "audio/"):
         raise BadResponse("it is no audio")
-    return _spoken(call, response.content, Usage(), read_cost(None, headers))
+    spoken = await to_thread.run_sync(_spoken, call, data, Usage(), read_cost(None, headers))
+    return replace(spoken, rate=_rate(headers))
 
 
 async def _speak_by_chat(litellm: Any, call: UpstreamCall, task: SpeechTask) -> Completion:
@@ -112,7 +129,8 @@ async def _speak_by_chat(litellm: Any, call: UpstreamCall, task: SpeechTask) -> 
     samples = _decoded(audio.data) if audio else b""
     usage = read_usage(response, response, characters=bool(samples)) or Usage()
     usage = replace(usage, audio_output_tokens=usage.audio_output_tokens or usage.output_tokens)
-    return _spoken(call, wav(samples, _SAMPLES_PER_SECOND) if samples else b"", usage, None)
+    data = wav(samples, _SAMPLES_PER_SECOND) if samples else b""
+    return await to_thread.run_sync(_spoken, call, data, usage, None)
 
 
 def _spoken(call: UpstreamCall, data: bytes, usage: Usage, cost: int | None) -> Completion:
@@ -144,6 +162,7 @@ async def _transcribe(litellm: Any, call: UpstreamCall, task: TranscriptionTask)
         finish_reason="stop",
         usage=_heard(response, task),
         reported_cost=read_cost(response, headers),
+        rate=_rate(headers),
     )
 
 
@@ -154,6 +173,10 @@ def _heard(response: Any, task: TranscriptionTask) -> Usage:
     return replace(
         usage, audio_ms=usage.audio_ms or audio.duration_ms, estimated=not told and not audio.measured
     )
+
+
+def _rate(headers: Mapping[str, Any]) -> RateStatus | None:
+    return rate_status(headers, dt.datetime.now(dt.UTC))
 
 
 def _says(headers: Mapping[str, Any], kind: str) -> bool:
