@@ -281,7 +281,8 @@ class RoutingSettings(Section):
     media: MediaModels = MediaModels()
 
 
-Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+"""No more than a dollar a token: the ledger could not hold the sums of absurd prices."""
 ServiceTier = Literal["batch", "flex", "balanced", "priority", "ultrafast"]
 """What providers say that they charged by, where it is not their standard price."""
 
