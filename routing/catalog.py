@@ -50,11 +50,12 @@ class Catalog:
         return self._resolver.model(name)
 
     def models(self) -> Iterator[tuple[Model, tuple[Tier, ...]]]:
-        """Each model once, with the tiers that it serves."""
+        """Each model that answers in words once, with the tiers that it serves."""
         listed = [model for models in self.tiers.values() for model in models]
         extra = (*self.fallback_chain, *((self.default_model,) if self.default_model else ()), *self.others)
         for model in dict.fromkeys((*listed, *extra)):
-            yield model, tuple(tier for tier in Tier if model in self.tiers.get(tier, ()))
+            if model.modality in (None, Modality.CHAT):
+                yield model, tuple(tier for tier in Tier if model in self.tiers.get(tier, ()))
 
     def tier_of(self, model: Model) -> Tier | None:
         """The lowest tier that `model` serves."""

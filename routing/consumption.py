@@ -131,14 +131,14 @@ def _most(task: MediaTask, payload: Payload, words: Usage) -> Usage:
 
 def _image_tokens(task: ImageTask, usual: str) -> int:
     """By OpenAI's formula for gpt-image-2, in which a longer image of the same area has fewer."""
-    width, height = _pixels(task)
+    width, height = task.pixels or _USUAL_SIZE
     passes = _PASSES[_quality(task, usual)]
     short = round(passes * min(width, height) / max(width, height))
     return ceil(passes * short * (2_000_000 + width * height) / 4_000_000)
 
 
 def _most_image_tokens(task: ImageTask, model: Model) -> int:
-    width, height = _pixels(task)
+    width, height = task.pixels or _USUAL_SIZE
     area = _PIXELS_PER_TOKEN.get(_quality(task, "high"), _PIXELS_PER_TOKEN_AT_MOST)
     by_area = ceil(width * height / area)
     most = max(_image_tokens(task, "high"), by_area)
@@ -147,11 +147,6 @@ def _most_image_tokens(task: ImageTask, model: Model) -> int:
 
 def _quality(task: ImageTask, usual: str) -> str:
     return task.quality if task.quality in _PASSES else usual
-
-
-def _pixels(task: ImageTask) -> tuple[int, int]:
-    width, times, height = (task.size or "").partition("x")
-    return (int(width), int(height)) if times else _USUAL_SIZE
 
 
 def _spoken_seconds(payload: Payload) -> float:

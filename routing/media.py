@@ -40,6 +40,12 @@ class ImageTask:
         return Modality.IMAGE
 
     @property
+    def pixels(self) -> tuple[int, int] | None:
+        """Width and height; None where they are left to the model."""
+        width, times, height = (self.size or "").partition("x")
+        return (int(width), int(height)) if times else None
+
+    @property
     def form(self) -> str:
         """`quality/size`, by which some providers price an image."""
         size, quality = (None if it == "auto" else it for it in (self.size, self.quality))

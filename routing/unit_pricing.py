@@ -24,10 +24,13 @@ UnitPrices = tuple[tuple[str, UnitRates], ...]
 
 
 def rates_for(form: str, prices: UnitPrices) -> UnitRates | None:
-    """The rates for images of that form; None if only other forms have a price."""
-    quality, _, size = form.partition("/")
-    names = (form, "" if quality else f"/{size}", "")
-    return next((rates for name in names for known, rates in prices if known == name), None)
+    """The rates for images of that form, or of that quality where the size makes no difference; None if
+    only other forms have a price."""
+    known, quality = dict(prices), form.partition("/")[0]
+    if form in known:
+        return known[form]
+    alike = {rates for name, rates in prices if quality and name.startswith(f"{quality}/")}
+    return alike.pop() if len(alike) == 1 else known.get("")
 
 
 def dearest_rates(form: str, prices: UnitPrices) -> UnitRates | None:

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from math import log
 from typing import Any
 
 from anyio import to_thread
@@ -31,6 +32,8 @@ _SPEAKS_BY_CHAT = frozenset({"gemini", "vertex_ai"})
 _SAMPLES_PER_SECOND = 24_000
 """Of Gemini's speech (ai.google.dev/gemini-api/docs/speech-generation)."""
 
+_XAI_RATIOS = ((1, 1), (4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16), (2, 1), (1, 2))
+"""The shapes of xAI's images, which know no sizes (docs.x.ai/developers/model-capabilities/images)."""
 _CONTENT_TYPE = "llm_provider-content-type"
 
 _MAGIC: Mapping[bytes, str] = {
@@ -60,7 +63,7 @@ async def _draw(litellm: Any, call: UpstreamCall, task: ImageTask) -> Completion
     _send_images_once()
     wanted = {
         "n": task.count if task.count > 1 else None,
-        "size": task.size,
+        **_size(call, task),
         "quality": task.quality,
         # OpenAI's own always come so, and refuse to be asked for it.
         "response_format": None if "gpt-image" in call.model else "b64_json",
@@ -84,6 +87,16 @@ async def _draw(litellm: Any, call: UpstreamCall, task: ImageTask) -> Completion
         media=images,
         rate=_rate(headers),
     )
+
+
+def _size(call: UpstreamCall, task: ImageTask) -> dict[str, str | None]:
+    if call.provider != "xai":
+        return {"size": task.size}
+    if task.pixels is None:
+        return {}
+    wide = log(task.pixels[0] / task.pixels[1])
+    across, down = min(_XAI_RATIOS, key=lambda ratio: abs(log(ratio[0] / ratio[1]) - wide))
+    return {"aspect_ratio": f"{across}:{down}"}
 
 
 def _images(items: Sequence[Any]) -> tuple[Media, ...]:

@@ -225,6 +225,28 @@ async def test_a_gemini_image_and_what_was_thought_about_it_are_billed(
     ]
 
 
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [("1024x1024", "1:1"), ("1536x1024", "3:2"), ("1920x1080", "16:9"), ("512x1024", "1:2")],
+)
+async def test_xai_is_told_the_shape_of_an_image_since_it_knows_no_sizes(
+    fake: FakeProvider, store: Store, size: str, shape: str
+) -> None:
+    fake.always("grok-imagine-image-2.0", body({"created": 1, "data": [image()]}))
+    async with media_bench(fake, store, KEYS) as bench:
+        receipt = await make(bench, replace(ONE_IMAGE, size=size), model="xai/grok-imagine-image-2.0")
+    (sent,) = (it.json for it in fake.requests)
+    assert (sent["aspect_ratio"], sent["quality"], "size" in sent) == (shape, "low", False)
+    assert receipt.cost == 40_000_000  # of its low quality
+
+
+async def test_a_model_without_a_price_is_used_and_its_cost_unknown(fake: FakeProvider, store: Store) -> None:
+    async with media_bench(fake, store) as bench:
+        receipt = await make(bench, ONE_IMAGE, model="fake/crayon")
+    assert receipt.cost is None
+    assert "set usage_tracking.pricing" in (receipt.cost_note or "")
+
+
 async def test_speech_has_a_voice_that_its_provider_knows(fake: FakeProvider, store: Store) -> None:
     samples = inline(b"\x01\x00" * 24_000, "audio/L16;codec=pcm;rate=24000")
     fake.always("gemini-3.8-flash-lite-tts", gemini(samples, "AUDIO", 25))

@@ -8,6 +8,7 @@ from tierwise.routing.price_entries import price_from_map, price_from_settings
 from tierwise.routing.price_map import packaged_price_map
 from tierwise.routing.pricing import Price, cost, most_cost
 from tierwise.routing.settings import ModelPrice
+from tierwise.routing.unit_pricing import UnitRates, rates_for
 from tierwise.storage.records import Usage
 
 # As the installed litellm's price map has them
@@ -119,7 +120,9 @@ def grok() -> Price:
     ("form", "nano_usd"),
     [
         ("low/1024x1024", 40_000_000),
-        ("low/1024x1536", 60_000_000),
+        ("low/1024x1536", 40_000_000),
+        ("low/", 40_000_000),
+        ("medium/1024x1024", 60_000_000),
         ("/1024x1024", 60_000_000),
         ("", 60_000_000),
     ],
@@ -141,6 +144,15 @@ def test_a_model_with_prices_of_forms_alone_has_none_for_the_others() -> None:
     assert price is not None
     assert cost(Usage(images=2, image_form="low/1024x1024"), price) == 18_000_000
     assert most_cost(Usage(images=2), price) == 18_000_000
+
+
+def test_a_quality_whose_price_depends_on_the_size_has_none_without_one() -> None:
+    entry = packaged_price_map().find("openai", "gpt-image-1.5")
+    assert entry is not None
+    price = price_from_map(entry.fields, packaged_price_map().forms(entry))
+    assert price is not None
+    assert rates_for("low/1024x1536", price.units) == UnitRates(image=13_000_000_000)
+    assert rates_for("low/", price.units) is None
 
 
 def test_the_settings_take_a_price_by_the_piece_alone() -> None:

@@ -303,6 +303,21 @@ async def test_a_chat_beside_them_is_kept_apart(studio: Installation):
     assert {group["key"]: group["calls"] for group in groups} == {"": 1, answered["tier"]: 1}
 
 
+async def test_an_alias_stands_for_a_model_that_draws_and_is_not_listed_among_those_that_chat(
+    studio: Installation, fake: FakeProvider
+):
+    provider = {"api_base": fake.url, "api_key_env": "FAKE_API_KEY", "models": {"paint": "gpt-image-2"}}
+    studio.configure({"litellm": {"providers": {"openai": provider}}})
+    async with studio.client() as client:
+        drawn = structured(await generate(client, model="paint"))
+        listed = structured(await client.call_tool("list_models"))["models"]
+        assert "cannot answer in words" in refusal(
+            await client.call_tool("chat", {"prompt": "Hi", "model": "paint"})
+        )
+    assert drawn["model"] == "gpt-image-2"
+    assert "gpt-image-2" not in [model["model"] for model in listed]
+
+
 async def test_what_images_cost_can_be_reckoned_anew(studio: Installation):
     async with studio.client() as client:
         await generate(client, n=3)
