@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from tierwise.routing.media import Modality
 
+CHAT_MODES = ("chat", "completion", "responses")
+"""Values of `mode` of models that answer prompts."""
 _MODES = {
-    "chat": Modality.CHAT,
-    "completion": Modality.CHAT,
-    "responses": Modality.CHAT,
+    **dict.fromkeys(CHAT_MODES, Modality.CHAT),
     "image_generation": Modality.IMAGE,
     "audio_speech": Modality.SPEECH,
     "audio_transcription": Modality.TRANSCRIPTION,
@@ -41,8 +41,9 @@ class MapEntry(NamedTuple):
         return _provider(self.fields)
 
     @property
-    def modality(self) -> Modality:
-        return _MODES[self.fields["mode"]]
+    def modality(self) -> Modality | None:
+        """None where it is not told."""
+        return _MODES.get(self.fields.get("mode", ""))
 
 
 class PriceMap:

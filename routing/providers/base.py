@@ -76,6 +76,8 @@ class Completion:
     """What the model asks its caller to run, in place of an answer or beside it."""
     media: tuple[Media, ...] = ()
     """What was made, where the payload has a task for that."""
+    stand_in: str | None = None
+    """The model that answered where the provider, a LiteLLM proxy, fell back by itself."""
     mean_logprob: float | None = None
     """Mean natural log probability of the answer's tokens, if it was asked for and given."""
     rate: RateStatus | None = None

@@ -31,7 +31,7 @@ from tierwise.routing.providers.base import Completion, OnText, Provider, RateSt
 from tierwise.routing.providers.litellm_errors import message, translate
 from tierwise.routing.providers.litellm_media import make
 from tierwise.routing.providers.litellm_route import addressed
-from tierwise.routing.providers.litellm_usage import headers_of, read_cost, read_usage
+from tierwise.routing.providers.litellm_usage import headers_of, read_cost, read_stand_in, read_usage
 from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
 from tierwise.routing.providers.pace import Pace
 from tierwise.routing.providers.rate_headers import rate_status
@@ -83,6 +83,8 @@ class _Answer:
     """Of each token, if they were asked for and given."""
     tool_calls: tuple[ToolCall, ...]
     rate: RateStatus | None
+    stand_in: str | None
+    """See `Completion`."""
 
 
 class LiteLLMProvider(Provider):
@@ -115,6 +117,7 @@ class LiteLLMProvider(Provider):
             usage=usage,
             reported_cost=answer.cost,
             tool_calls=answer.tool_calls,
+            stand_in=answer.stand_in,
             mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
             rate=answer.rate,
         )
@@ -159,6 +162,7 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
         logprobs=_logprobs(choice),
         tool_calls=tools.calls(),
         rate=_rate(headers),
+        stand_in=read_stand_in(headers),
     )
 
 
@@ -215,6 +219,7 @@ async def _read(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
         logprobs=logprobs,
         tool_calls=tools.calls(),
         rate=_rate(headers),
+        stand_in=read_stand_in(headers),
     )
 
 

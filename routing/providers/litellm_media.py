@@ -21,6 +21,7 @@ from tierwise.routing.providers.litellm_usage import (
     headers_of,
     read_cost,
     read_image_usage,
+    read_stand_in,
     read_transcription_usage,
     read_usage,
 )
@@ -86,6 +87,7 @@ async def _draw(litellm: Any, call: UpstreamCall, task: ImageTask) -> Completion
         reported_cost=cost,
         media=images,
         rate=_rate(headers),
+        stand_in=read_stand_in(headers),
     )
 
 
@@ -128,7 +130,7 @@ async def _speak(litellm: Any, call: UpstreamCall, task: SpeechTask) -> Completi
     if audio_type(data) is None and not _says(headers, "audio/"):
         raise BadResponse("it is no audio")
     spoken = await to_thread.run_sync(_spoken, call, data, Usage(), read_cost(None, headers))
-    return replace(spoken, rate=_rate(headers))
+    return replace(spoken, rate=_rate(headers), stand_in=read_stand_in(headers))
 
 
 async def _speak_by_chat(litellm: Any, call: UpstreamCall, task: SpeechTask) -> Completion:
@@ -176,6 +178,7 @@ async def _transcribe(litellm: Any, call: UpstreamCall, task: TranscriptionTask)
         usage=_heard(response, task),
         reported_cost=read_cost(response, headers),
         rate=_rate(headers),
+        stand_in=read_stand_in(headers),
     )
 
 

@@ -36,7 +36,7 @@ def _route(litellm: Any, call: UpstreamCall) -> str:
     if not call.api_base:
         return call.provider
     base = urlsplit(call.api_base)
-    known = call.provider in litellm.provider_list
+    known = call.provider in litellm.provider_list and call.provider != "litellm_proxy"
     if not known or (call.provider in _SPEAK_OPENAI_UNDER_V1 and base.path.rstrip("/").endswith("/v1")):
         return _COMPATIBLE
     # Behind a gateway OpenAI's own models still need the parameter rules of litellm's `openai`.
