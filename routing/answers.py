@@ -5,8 +5,9 @@ import time
 
 from tierwise.routing.alike import Likenesses
 from tierwise.routing.calls import call_digest
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.errors import SemanticUnavailable
-from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.policy import Plan
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.run import Served
 from tierwise.storage.errors import StorageError

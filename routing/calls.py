@@ -12,10 +12,11 @@ import anyio
 
 from tierwise.routing import pricing
 from tierwise.routing.abilities import dropped
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.health import Turn
 from tierwise.routing.journal import Journal
 from tierwise.routing.media import Media, TranscriptionTask
-from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.policy import Plan
 from tierwise.routing.prompt_caching import saving
 from tierwise.routing.request import Message, Payload, Tier, ToolCall
 from tierwise.routing.run import Served

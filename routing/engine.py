@@ -24,6 +24,7 @@ from tierwise.routing.calls import (
     flight_key,
     receipt,
 )
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.checks import check_request
 from tierwise.routing.conversations import OpenConversations
@@ -41,7 +42,7 @@ from tierwise.routing.judgement import Judgement
 from tierwise.routing.kept_calls import KeptCalls
 from tierwise.routing.models import Model
 from tierwise.routing.order import policy_settings, strategy_of
-from tierwise.routing.policy import Candidate, Plan, cheapest_first, plan
+from tierwise.routing.policy import Plan, cheapest_first, plan
 from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.rate_limits import RateLimits

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from tierwise.routing import pricing
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.consumption import worst_cost
 from tierwise.routing.errors import (
     AllCandidatesFailed,
@@ -15,7 +16,7 @@ from tierwise.routing.errors import (
     UpstreamError,
 )
 from tierwise.routing.journal import Journal
-from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.policy import Plan
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Payload
 from tierwise.routing.tokens import estimate_prompt_tokens

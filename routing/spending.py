@@ -16,11 +16,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.clock import period_end, period_start
 from tierwise.routing.consumption import most_cost
 from tierwise.routing.errors import BudgetExceeded, InvalidRequest
 from tierwise.routing.journal import Journal
-from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.policy import Plan
 from tierwise.routing.pricing import nano_usd, usd
 from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.run import Served

@@ -55,7 +55,7 @@ def _data(source: str, folders: Sequence[Path]) -> bytes:
 def _bare_base64(text: str) -> bytes | None:
     """The bytes that `text` stands for; None if it looks more like the name of a file."""
     try:
-        data = base64.b64decode(text, validate=True)
+        data = base64.b64decode("".join(text.split()), validate=True)  # it may be broken into lines
     except (binascii.Error, ValueError):
         return None
     if audio_type(data) is None:

@@ -5,7 +5,7 @@ from typing import Annotated
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from tierwise.routing.policy import Candidate
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.server.tools.base import Answer, Arguments, Prompt, Tool, ToolContext

@@ -130,6 +130,8 @@ async def test_a_transcription_is_the_text_of_the_answer(studio: Installation, f
     async with studio.client() as client:
         result = await client.call_tool("transcribe", {"audio": encoded(MP3), "language": "en"})
         told = structured(result)
+        for source in (f"data:audio/mpeg;base64,{encoded(MP3)}", base64.encodebytes(MP3).decode()):
+            assert text(await client.call_tool("transcribe", {"audio": source})) == "words heard by ear"
     assert text(result) == told["content"] == "words heard by ear"
     assert "media" not in told
     assert fake.requests[0].fields["language"] == "en"
