@@ -10,12 +10,12 @@ from typing import NamedTuple
 import anyio
 
 from tierwise.routing.breaker import CircuitBreakers
+from tierwise.routing.candidates import TYPICAL_OUTPUT_TOKENS, Candidate
 from tierwise.routing.draft import Draft, Writer
 from tierwise.routing.errors import RateLimited, UpstreamError, UpstreamTimeout
 from tierwise.routing.journal import Recorder
 from tierwise.routing.latencies import Latencies
 from tierwise.routing.models import Model
-from tierwise.routing.policy import TYPICAL_OUTPUT_TOKENS, Candidate
 from tierwise.routing.providers.base import Completion, Provider, RateStatus, UpstreamCall
 from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import ChatRequest, Payload

@@ -91,7 +91,7 @@ class OpenConversations:
             return
         try:
             for _ in range(_TRIES):
-                if await self._added(request, request.remembered, plan.complexity.tier, completion):
+                if await self._added(request, request.remembered, plan.judged.tier, completion):
                     return
         except (StorageError, InvalidRequest) as error:
             _log.warning("A turn was not added to its conversation: %s", error)

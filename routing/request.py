@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from tierwise.routing.media import MediaTask, Modality
+
 Role = Literal["system", "user", "assistant", "tool"]
 Preference = Literal["cheap", "fast", "best"]
 AUTO: Mapping[str, Preference | None] = {
@@ -99,6 +101,13 @@ class Payload:
     reasoning_effort: ReasoningEffort | None = None
     cache_prefix: bool = False
     """Tell the provider where the part ends that will come again: before the last message."""
+    task: MediaTask | None = None
+    """What is asked for in place of an answer; the messages are then what it is made from, if anything."""
+
+    @property
+    def text(self) -> str:
+        """What the messages say."""
+        return "\n".join(message.content for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +164,12 @@ class ChatRequest:
     reasoning_effort: ReasoningEffort | None = None
     drop_params: bool = False
     """A model that cannot take a parameter is sent the rest, in place of being left out."""
+    task: MediaTask | None = None
+    """See `Payload`; the prompt is what is drawn or read out."""
+
+    @property
+    def modality(self) -> Modality:
+        return self.task.modality if self.task else Modality.CHAT
 
     @property
     def named_model(self) -> str | None:
@@ -187,4 +202,5 @@ class ChatRequest:
             tool_choice=self.tool_choice,
             response_schema=self.response_schema,
             reasoning_effort=self.reasoning_effort,
+            task=self.task,
         )

@@ -16,15 +16,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.clock import period_end, period_start
+from tierwise.routing.consumption import most_cost
 from tierwise.routing.errors import BudgetExceeded, InvalidRequest
 from tierwise.routing.journal import Journal
-from tierwise.routing.policy import Candidate, Plan
-from tierwise.routing.pricing import most_cost, nano_usd, usd
+from tierwise.routing.policy import Plan
+from tierwise.routing.pricing import nano_usd, usd
 from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.run import Served
 from tierwise.routing.settings import BudgetSettings
-from tierwise.routing.tokens import most_prompt_tokens
 from tierwise.storage.budgets import (
     AtLimit,
     Budget,
@@ -298,8 +299,7 @@ def _applies(budget: Budget, request: ChatRequest) -> bool:
 
 def most(candidate: Candidate, payload: Payload) -> int | None:
     """The most that one attempt can cost, in nano-USD; None if the price is unknown."""
-    price = candidate.model.price
-    return most_cost(most_prompt_tokens(payload), candidate.max_tokens, price) if price else None
+    return most_cost(payload, candidate.model, candidate.max_tokens)
 
 
 def _now() -> int:

@@ -93,4 +93,5 @@ def engine_settings(settings: Settings) -> EngineSettings:
         spool=spool_folder(settings),
         time_zone=zone(settings.usage_tracking.time_zone),
         answer_within=settings.server.answer_within,
+        media_memory_bytes=settings.server.media_memory_mb * 1_000_000,
     )

@@ -15,7 +15,7 @@ from mcp_types import CallToolResult
 from tests.faults.hostile import EXAMPLES, Json, arguments
 from tests.faults.servers import Server, over_stdio
 from tests.server.harness import Installation, keyless, text
-from tierwise.server.mcp_server import FULL_TOOLS
+from tierwise.server.mcp_server import full_tools
 
 LEAKS = re.compile(
     r"Error executing|Traceback|pydantic|object at 0x|input_value|NoneType|sqlite3?\.|litellm\."
@@ -49,11 +49,11 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
         yield Caller(server, portal)
 
 
-@pytest.mark.parametrize("name", FULL_TOOLS)
+@pytest.mark.parametrize("name", full_tools())
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(data=st.data())
 def test_a_tool_answers_whatever_it_is_called_with(caller: Caller, name: str, data: st.DataObject):
-    tool = FULL_TOOLS[name].declaration
+    tool = full_tools()[name].declaration
     result = caller.call(name, data.draw(arguments(tool.input_schema)))
     if result.is_error:
         told = text(result)
