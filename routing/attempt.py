@@ -239,5 +239,7 @@ class _Attempt:
 
 
 def _ticket(run: Run, candidate: Candidate) -> Ticket:
-    answer = min(candidate.max_tokens, TYPICAL_OUTPUT_TOKENS[candidate.tier])
-    return Ticket(run.plan.request.tenant, candidate.model, run.prompt_tokens + answer)
+    def estimate() -> int:
+        return run.prompt_tokens + min(candidate.max_tokens, TYPICAL_OUTPUT_TOKENS[candidate.tier])
+
+    return Ticket(run.plan.request.tenant, candidate.model, estimate)

@@ -126,19 +126,18 @@ class Call:
         Raises:
             TierwiseError: the call failed.
         """
-        told = ""
-        while True:
+        told, done = "", False
+        while not done:
             done = self.done
             text = self.receipt().content if done else self.text
-            if not text.startswith(told):
+            # A text that has only lost its end may yet grow on from there.
+            if not text.startswith(told) and (done or not told.startswith(text)):
                 told = ""
                 yield ""
-            if piece := text[len(told) :]:
-                told = text
+            if len(text) > len(told):
+                piece, told = text[len(told) :], text
                 yield piece
-            if done:
-                return
-            if not self.done and text == self.text:
+            elif not self.done:
                 await self._flight.journal.draft.changed()
 
     def receipt(self) -> Receipt:
@@ -259,9 +258,9 @@ def call_record(
     call: Call,
     outcome: Served | TierwiseError | None,
     attempts: Sequence[AttemptRecord],
-    reservation: str | None = None,
+    tab: Tab | None = None,
 ) -> CallRecord:
-    """The ledger's row for a call that ended with `outcome` (None: cancelled)."""
+    """The ledger's row for a call that ended with `outcome` (None: cancelled); `tab` if it pays."""
     served = outcome if isinstance(outcome, Served) else None
     first = call.plan.first.model
     judged = call.plan.complexity is not None
@@ -288,7 +287,8 @@ def call_record(
         metadata=call.plan.request.metadata,
         features=call.plan.features,
         attempts=tuple(attempts),
-        reservation=reservation,
+        reservation=tab.id if tab else None,
+        unreserved=tuple(tab.unreserved) if tab else (),
     )
 
 

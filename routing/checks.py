@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tierwise.routing.audio import EXTENSIONS
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.media import ImageTask, MediaTask, SpeechTask, TranscriptionTask
-from tierwise.routing.request import ChatRequest, Message
+from tierwise.routing.request import AUTO, ChatRequest, Message
 from tierwise.routing.schemas import check_schema
 
 MOST_IMAGES = 10
@@ -30,6 +30,10 @@ def check_request(request: ChatRequest) -> None:
     """
     if request.response_schema is not None:
         check_schema("response_schema", request.response_schema)
+    if request.model and request.model.startswith("auto:") and request.preference is None:
+        raise InvalidRequest(
+            f"There is no model {request.model[:100]!r}: {', '.join(AUTO)} choose by themselves."
+        )
     _check_tools(request)
     _check_turns(request.history)
     if request.task is not None:

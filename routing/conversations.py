@@ -110,7 +110,7 @@ class OpenConversations:
         # Turns that another call has added meanwhile stand before these.
         before = request.history[: opened.turns] if version == opened.version else known.turns
         answer = Message("assistant", completion.content, tool_calls=completion.tool_calls)
-        chosen = request.model is not None or request.tier is not None
+        chosen = request.named_model is not None or request.tier is not None
         updated = replace(
             known if chosen else known.risen(judged),
             system_prompt=request.system_prompt,

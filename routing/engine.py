@@ -60,6 +60,8 @@ _log = logging.getLogger(__name__)
 
 _TOKENS_PER_SECOND = 50
 """What a large model writes at a moderate pace; tells which answers may outlast the wait for them."""
+_TIME_TO_COMMIT = 1.0
+"""Seconds for which a call whose deadline has come waits for a locked database before it is spooled."""
 _PURGE_INTERVAL = 600.0
 """Seconds between two clearings of expired answers."""
 
@@ -286,16 +288,21 @@ class Engine:
             for tenant in flight.joined:
                 self.queue.leave(tenant)
 
+    def _time_left(self, flight: Flight) -> float:
+        """Seconds until the deadline of its calls."""
+        return flight.journal.started + self._settings.reliability.deadline - time.monotonic()
+
     async def _land(self, flight: Flight, outcome: Served | TierwiseError | None) -> None:
         """Write each call of the flight down, and hand out what it gave. The first call pays."""
         calls = flight.land()
+        due = anyio.current_time() + max(_TIME_TO_COMMIT, self._time_left(flight))
         for call in flight.left:
-            await self._books.record(call_record(call, None, ()), None)
+            await self._books.record(call_record(call, None, ()), None, due)
             call.finish(None)
         for place, call in enumerate(calls):
             pays = place == 0
-            attempts, reservation = (flight.journal.attempts, flight.tab.id) if pays else ([], None)
-            record = call_record(call, outcome, attempts, reservation)
+            attempts, tab = (flight.journal.attempts, flight.tab) if pays else ([], None)
+            record = call_record(call, outcome, attempts, tab)
             answer = None
             if pays and isinstance(outcome, Served):
                 answer = await self._answers.entry(call.plan, outcome)
@@ -303,7 +310,7 @@ class Engine:
                 await self._conversations.add(call.plan, outcome.completion)
                 if not outcome.from_cache:
                     self._warm.remember(call.plan.request, outcome.candidate.model, outcome.completion.usage)
-            written = await self._books.record(record, answer)
+            written = await self._books.record(record, answer, due)
             warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
             learns = call.plan.complexity is not None and self._settings.tracking

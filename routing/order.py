@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from tierwise.routing.abilities import DOES
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.models import Model
-from tierwise.routing.request import ChatRequest, Strategy, Tier
+from tierwise.routing.request import ChatRequest, Preference, Strategy, Tier
 from tierwise.routing.settings import DefaultSettings, RoutingSettings
 from tierwise.routing.strategies import CHANGING, Option
 
@@ -80,8 +80,9 @@ def groups(request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicyS
 
 def strategy_of(request: ChatRequest, settings: PolicySettings) -> Strategy:
     """How the models of a tier are ordered for `request`."""
-    chosen = request.model is not None or not settings.enabled or request.task is not None
-    return "priority" if chosen else request.strategy or settings.strategy
+    chosen = request.named_model is not None or request.preference is not None
+    given = chosen or not settings.enabled or request.task is not None
+    return "priority" if given else request.strategy or settings.strategy
 
 
 def ranked(group: Group, placed: Placed, rank: int, option: Option) -> str:
@@ -121,9 +122,11 @@ def _head(group: Group) -> Group:
 
 
 def _ladder(request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicySettings) -> Iterator[Group]:
-    if request.model is not None:
-        model = catalog.resolve(request.model)
+    if request.named_model is not None:
+        model = catalog.resolve(request.named_model)
         yield Group(placed=(Placed(model, catalog.tier_of(model) or tier, "asked for by name"),))
+    elif request.preference is not None:
+        yield from _preferred(request.preference, catalog)
     elif not settings.enabled and catalog.default_model:
         model = catalog.default_model
         yield Group(placed=(Placed(model, catalog.tier_of(model) or tier, "litellm.default_model"),))
@@ -132,10 +135,20 @@ def _ladder(request: ChatRequest, tier: Tier, catalog: Catalog, settings: Policy
             yield Group(placed=tuple(_of_tier(rung, catalog)), strategy=strategy_of(request, settings))
 
 
+def _preferred(preference: Preference, catalog: Catalog) -> Iterator[Group]:
+    """The models of all tiers, as `auto:…` asks for them."""
+    if preference == "best":
+        yield from (Group(placed=tuple(_of_tier(tier, catalog))) for tier in reversed(Tier))
+    else:
+        placed = [it for tier in Tier for it in _of_tier(tier, catalog)]
+        strategy = "least_cost" if preference == "cheap" else "least_latency"
+        yield Group(placed=tuple(placed), strategy=strategy, name="all tiers")
+
+
 def _makers(request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicySettings) -> Iterator[Group]:
     """Who comes into question for what is no chat."""
-    if request.model is not None:
-        yield Group(placed=(Placed(catalog.resolve(request.model), tier, "asked for by name"),))
+    if request.named_model is not None:
+        yield Group(placed=(Placed(catalog.resolve(request.named_model), tier, "asked for by name"),))
     elif makers := catalog.media.get(request.modality):
         key = f"model_routing.media.{request.modality}"
         yield Group(

@@ -252,8 +252,10 @@ def _reason(
     settings: PolicySettings,
 ) -> str:
     """One sentence on why the first candidate is first."""
-    if request.model is not None:
+    if request.named_model is not None:
         why = "the caller chose the model"
+    elif request.preference is not None:
+        why = f"the caller asked for auto:{request.preference}"
     elif not settings.enabled and request.task is None:
         why = "routing is off"
     elif request.tier is not None:
@@ -263,7 +265,7 @@ def _reason(
     if not chosen:
         return f"{why}; no model can serve it"
     first = chosen[0]
-    if first.tier is tier or request.model or not settings.enabled:
+    if first.tier is tier or request.named_model or request.preference or not settings.enabled:
         moved = ""
     elif strategy_of(request, settings) == "cascade":
         moved = ", where the cascade begins"

@@ -70,7 +70,7 @@ class WarmModels:
     def preferred(self, plan: Plan) -> Plan:
         """The plan with the conversation's warm model in front, if that is cheaper than the first one."""
         warm = self._models.get(_key(plan.request)) if plan.request.history else None
-        if warm is None or not plan.candidates or plan.cascade or plan.request.model is not None:
+        if warm is None or not plan.candidates or plan.cascade or plan.request.named_model is not None:
             return plan
         if time.monotonic() - warm.at > _WARM_SECONDS:
             return plan

@@ -1,5 +1,6 @@
 """What a caller asks for, as plain data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -7,6 +8,14 @@ from typing import Literal
 from tierwise.routing.media import MediaTask, Modality
 
 Role = Literal["system", "user", "assistant", "tool"]
+Preference = Literal["cheap", "fast", "best"]
+AUTO: Mapping[str, Preference | None] = {
+    "auto": None,
+    "auto:cheap": "cheap",
+    "auto:fast": "fast",
+    "auto:best": "best",
+}
+"""What stands in place of a model's name."""
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high"]
 """How long a model may think before it answers, in OpenAI's words; litellm maps them for each provider."""
 
@@ -125,7 +134,8 @@ class ChatRequest:
     """Earlier turns, oldest first, without the prompt."""
     system_prompt: str | None = None
     model: str | None = None
-    """An alias, a bare model name or `provider/model`; None lets the tier decide."""
+    """An alias, a bare model name or `provider/model`; None and `auto` let the tier decide; `auto:cheap`,
+    `auto:fast` and `auto:best` ask for that among the models of all tiers."""
     tier: Tier | None = None
     """Overrides the tier that the analysis finds."""
     max_tokens: int | None = None
@@ -160,6 +170,16 @@ class ChatRequest:
     @property
     def modality(self) -> Modality:
         return self.task.modality if self.task else Modality.CHAT
+
+    @property
+    def named_model(self) -> str | None:
+        """`model`, if it is one."""
+        return None if self.model in AUTO else self.model
+
+    @property
+    def preference(self) -> Preference | None:
+        """What is asked for among the models of all tiers."""
+        return AUTO.get(self.model or "")
 
     @property
     def messages(self) -> tuple[Message, ...]:

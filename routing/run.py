@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import cached_property
 
 from tierwise.routing import pricing
 from tierwise.routing.candidates import Candidate
@@ -70,12 +71,16 @@ class Run:
         self.failures: list[tuple[Candidate, UpstreamError]] = []
         self.answer: Served | None = None
         """The best so far, in a cascade."""
-        self.prompt_tokens = estimate_prompt_tokens(plan.request.payload)
         self.entered = False
         """The call is counted among those that are present in the queue."""
         self._left = list(plan.candidates)
         self._seconds = seconds
         self._deadline = journal.started + seconds
+
+    @cached_property
+    def prompt_tokens(self) -> int:
+        """About how many the plan's request has."""
+        return estimate_prompt_tokens(self.plan.request.payload)
 
     # Time
 

@@ -120,6 +120,14 @@ class Spending:
             self._stale_at = time.monotonic() + _LIFETIME
         return tuple(budget for budget in self._known if _applies(budget, request))
 
+    def charges(self, budgets: tuple[Budget, ...]) -> tuple[Charge, ...]:
+        """The accounts of these budgets for the periods that it is now."""
+        now = _now()
+        return tuple(
+            Charge(budget=budget.name, period_start=period_start(budget.period, now, self.time_zone))
+            for budget in budgets
+        )
+
     async def reserve(self, reservation_id: str, budgets: tuple[Budget, ...], amount: int) -> None:
         """Hold `amount` nano-USD back in each of `budgets`.
 
@@ -128,14 +136,10 @@ class Spending:
             StorageError: it cannot be said whether they have room.
         """
         now = _now()
-        charges = tuple(
-            Charge(budget=budget.name, period_start=period_start(budget.period, now, self.time_zone))
-            for budget in budgets
-        )
         reservation = Reservation(
             call_id=reservation_id,
             amount_nano_usd=amount,
-            charges=charges,
+            charges=self.charges(budgets),
             expires_at=now + self._hold_ms,
         )
         refusals = await self._store.reserve(reservation, now=now)
@@ -208,6 +212,8 @@ class Tab:
     journal: Journal
     budgets: tuple[Budget, ...]
     id: str = field(default_factory=lambda: secrets.token_hex(12))
+    unreserved: list[Charge] = field(default_factory=list[Charge])
+    """What to charge though it could not be reserved: of budgets that only warn."""
 
     @asynccontextmanager
     async def admit(self, candidate: Candidate, payload: Payload) -> AsyncGenerator[None]:
@@ -237,6 +243,7 @@ class Tab:
             if any(budget.at_limit is not AtLimit.WARN for budget in self.budgets):
                 raise
             _log.warning("A call goes on though its budgets cannot be looked into: %s", error)
+            self.unreserved[:] = self.spending.charges(self.budgets)
 
     async def serve(
         self,

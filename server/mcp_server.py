@@ -99,7 +99,7 @@ def _failure(text: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
 
 
-def _full_tools() -> dict[str, Tool[Any]]:
+def full_tools() -> dict[str, Tool[Any]]:
     from tierwise.server.tools.full import MORE_TOOLS
 
     return TOOLS | MORE_TOOLS
@@ -114,7 +114,7 @@ class _Handlers:
         self._load_ahead = load_ahead
         self._loading = False
         self._redact = redactor(engine.environ, settings)
-        self._tools = _full_tools() if settings.server.toolset == "full" else TOOLS
+        self._tools = full_tools() if settings.server.toolset == "full" else TOOLS
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
         tool = self._tools.get(name)
@@ -135,7 +135,7 @@ class _Handlers:
         tool = self._tools.get(params.name)
         if tool is None:
             known = ", ".join(self._tools)
-            hidden = " It is in the full toolset: set server.toolset." if params.name in _full_tools() else ""
+            hidden = " It is in the full toolset: set server.toolset." if params.name in full_tools() else ""
             raise MCPError(
                 types.INVALID_PARAMS, f"There is no tool {params.name[:100]!r}. Known: {known}.{hidden}"
             )

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
+from tierwise.storage.budgets import Charge
+
 
 class CallStatus(StrEnum):
     OK = "ok"
@@ -119,6 +121,8 @@ class CallRecord:
     attempts: tuple[AttemptRecord, ...] = ()
     reservation: str | None = None
     """The id under which its worst case was reserved; None where that is `call_id`. Not kept."""
+    unreserved: tuple[Charge, ...] = ()
+    """What to charge all the same where nothing could be reserved. Not kept."""
     features: bytes | None = None
     """What the router may learn from should an outcome come, opaque and without prompt text."""
 
@@ -239,3 +243,13 @@ class UsageRow:
 
 SUMS = tuple(field.name for field in fields(UsageRow) if field.name != "key")
 """The names of the sums in a `UsageRow`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the store that is not as it should be."""
+
+    text: str
+    """A sentence or two."""
+    repairable: bool
+    """Whether `repair` puts it right: it follows from the rest of the store."""

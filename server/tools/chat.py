@@ -55,7 +55,7 @@ class ChatArguments(Arguments):
     prompt: Text = Field(description="What the model should answer; empty after tool results")
     images: list[str] | None = Field(None, max_length=16, description="Shown with it: https or data URLs")
     model: Name | None = Field(
-        None, description="Alias, model or provider/model; default: chosen by difficulty"
+        None, description="Alias, model, provider/model or auto:cheap|fast|best; default: by difficulty"
     )
     tier: Tier | None = Field(None, description="Overrides the judged difficulty")
     max_tokens: Whole | None = Field(None, ge=1, le=10_000_000, description="Longest answer")
@@ -66,15 +66,13 @@ class ChatArguments(Arguments):
     use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
     operation: Name = Field("chat", description="Label for usage reports")
     tenant: Name | None = Field(None, description="On whose behalf; for reports and budgets")
-    agent: Name | None = Field(None, description="Who asks; for reports and budgets")
+    agent: Name | None = Field(None, description="Who asks")
     metadata: Annotated[dict[str, Any], AfterValidator(labels)] | None = Field(
         None, description="Labels kept with the ledger row", json_schema_extra={"additionalProperties": True}
     )
-    fallback_models: list[Name] | None = Field(
-        None, max_length=20, description="Tried in this order if the first model fails"
-    )
+    fallback_models: list[Name] | None = Field(None, max_length=20, description="Tried next, in this order")
     max_cost_usd: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="Worst-case cost; a cheaper tier is taken to keep it"
+        None, ge=0, allow_inf_nan=False, description="Worst-case cost; cheaper tiers may serve"
     )
     strategy: Strategy | None = Field(
         None, description="cascade: a cheap model first, a better one if needed"
@@ -87,7 +85,7 @@ class ChatArguments(Arguments):
     )
     tool_choice: Name | None = Field(None, description="auto, none, required or a tool's name")
     reasoning_effort: ReasoningEffort | None = Field(None, description="How long to think")
-    drop_params: bool = Field(False, description="Leave reasoning_effort away where a model lacks it")
+    drop_params: bool = Field(False, description="Drop what the model cannot take")
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "ChatArguments":
