@@ -220,7 +220,10 @@ class _Attempt:
         self.writer.draft.break_off(self.writer, self.model.id, keep=self.keep)
 
     def _timed_out(self) -> UpstreamTimeout:
-        error = UpstreamTimeout(f"{self.model.id} did not answer within {round(self.call.timeout, 2):g} s")
+        seconds = round(self.call.timeout, 2)
+        error = UpstreamTimeout(
+            f"{self.model.id} did not answer within {seconds:g} s; try again later, or choose a faster model"
+        )
         self._failed(error)
         return error
 
