@@ -10,17 +10,17 @@ from typing import Any, Literal
 
 import anyio
 
-from tierwise.routing import pricing
 from tierwise.routing.abilities import dropped
 from tierwise.routing.candidates import Candidate
-from tierwise.routing.health import Turn
 from tierwise.routing.journal import Journal
 from tierwise.routing.media import Media, TranscriptionTask
+from tierwise.routing.money import pricing
+from tierwise.routing.money.spending import Tab
 from tierwise.routing.policy import Plan
 from tierwise.routing.prompt_caching import saving
+from tierwise.routing.reliability.health import Turn
 from tierwise.routing.request import Message, Payload, Tier, ToolCall
 from tierwise.routing.run import Served
-from tierwise.routing.spending import Tab
 from tierwise.storage.budgets import Budget
 from tierwise.storage.errors import TierwiseError
 from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus

@@ -6,9 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
-from tierwise.routing import pricing
 from tierwise.routing.candidates import Candidate
-from tierwise.routing.consumption import worst_cost
 from tierwise.routing.errors import (
     AllCandidatesFailed,
     ContextWindowExceeded,
@@ -17,6 +15,8 @@ from tierwise.routing.errors import (
     UpstreamError,
 )
 from tierwise.routing.journal import Journal
+from tierwise.routing.money import pricing
+from tierwise.routing.money.consumption import worst_cost
 from tierwise.routing.policy import Plan
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Payload

@@ -13,9 +13,9 @@ from typing import Any
 from anyio import to_thread
 
 from tierwise.routing.audio import EXTENSIONS, audio_type, duration_ms, guessed_duration_ms, wav
-from tierwise.routing.consumption import LEAST_BILLED_MS
 from tierwise.routing.errors import BadResponse, UnusableMedia
 from tierwise.routing.media import ImageTask, Media, MediaTask, SpeechTask, TranscriptionTask
+from tierwise.routing.money.consumption import LEAST_BILLED_MS
 from tierwise.routing.providers.base import Completion, RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_route import addressed
 from tierwise.routing.providers.litellm_usage import (

@@ -6,13 +6,13 @@ price says so, else by the tokens that they come to.
 
 from math import ceil
 
-from tierwise.routing import pricing
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.media import ImageTask, MediaTask, SpeechTask, TranscriptionTask
-from tierwise.routing.models import Model
-from tierwise.routing.pricing import Price
+from tierwise.routing.money import pricing
+from tierwise.routing.money.pricing import Price
+from tierwise.routing.money.unit_pricing import rates_for
 from tierwise.routing.request import Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, most_prompt_tokens
-from tierwise.routing.unit_pricing import rates_for
 from tierwise.storage.records import Usage
 
 _USUAL_SIZE = (1024, 1024)
