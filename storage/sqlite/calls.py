@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, Iterable
 from itertools import groupby
 from typing import Any
 
-from tierwise.storage.records import AttemptRecord, AttemptSample, CallRecord, CallStatus
+from tierwise.storage.records import AttemptRecord, AttemptSample, CallRecord, CallStatus, Filters
 from tierwise.storage.sqlite.database import Database, Row
+from tierwise.storage.sqlite.filters import condition
 
 _LABELS = ("provider", "model", "tier", "operation", "tenant", "agent")
 _CALL = (
@@ -32,8 +33,9 @@ _FIRST_OF_ATTEMPT = 1 + len(_LABELS) + len(_CALL)
 _PAGE = f"""
     SELECT {", ".join(_COLUMNS)}
     FROM (
-        SELECT * FROM calls WHERE (started_at, id) > (?, ?) AND started_at < ?
-        ORDER BY started_at, id LIMIT ?
+        SELECT * FROM calls
+        WHERE (started_at, id) > (:started_at, :id) AND started_at < :end AND {{wanted}}
+        ORDER BY started_at, id LIMIT :batch
     ) AS page
     CROSS JOIN labels AS own ON own.id = page.labels
     LEFT JOIN attempts ON attempts.call = page.id
@@ -67,13 +69,15 @@ async def read_samples(database: Database, since: int, limit: int) -> list[Attem
 
 
 async def read_calls(
-    database: Database, start: int, end: int, batch: int
+    database: Database, start: int, end: int, filters: Filters, batch: int
 ) -> AsyncGenerator[list[CallRecord]]:
     """See `Ledger.export_calls`."""
-    key = (start, 0)
-    while rows := await database.fetch(_PAGE, (*key, end, batch)):
+    wanted, parameters = condition(filters)
+    query = _PAGE.format(wanted=wanted)
+    parameters |= {"started_at": start, "id": 0, "end": end, "batch": batch}
+    while rows := await database.fetch(query, parameters):
         calls = [_call(list(lines)) for _, lines in groupby(rows, key=lambda row: row[0])]
-        key = (calls[-1].started_at, rows[-1][0])
+        parameters |= {"started_at": calls[-1].started_at, "id": rows[-1][0]}
         yield calls
 
 
