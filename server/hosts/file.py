@@ -87,6 +87,7 @@ class HostFile:
             UnusableFile: it cannot be written.
             CannotInstall: it is read-only, or somebody changed it since it was read.
         """
+        self._check_unchanged()
         if self.data is not None and not _writable(self.path):
             raise CannotInstall(
                 f"{self.path} is read-only. Make it writable, or add the output of `tierwise config"
@@ -99,12 +100,19 @@ class HostFile:
             file.write(mark + text.encode())
             if self.data is not None:
                 Path(file.name).chmod(stat.S_IMODE(self.path.stat().st_mode))
-            if _read(self.path) != self.data:
-                raise CannotInstall(
-                    f"{self.path} was changed by another program just now, and was left as that wrote it."
-                    f" Close {self.host.title} and run this again."
-                )
+            self._check_unchanged()
         return backup
+
+    def _check_unchanged(self) -> None:
+        try:
+            unchanged = _read(self.path) == self.data
+        except OSError:
+            unchanged = False
+        if not unchanged:
+            raise CannotInstall(
+                f"{self.path} was changed by another program just now, and was left as that wrote it."
+                f" Close {self.host.title} and run this again."
+            )
 
 
 def read(host: Host, path: Path) -> HostFile:
@@ -116,6 +124,8 @@ def read(host: Host, path: Path) -> HostFile:
     try:
         target = path.resolve()
         data = _read(target)
+        if data is not None and len(data) > MAX_BYTES:
+            raise CannotInstall(f"{path} is over 20 MB, too large for this; nothing was changed.")
         (data or b"").decode()
     except UnicodeDecodeError as error:
         raise CannotInstall(
@@ -126,8 +136,6 @@ def read(host: Host, path: Path) -> HostFile:
         raise CannotInstall(
             f"{path} cannot be read: {reason}. See what is there; nothing was changed."
         ) from None
-    if data is not None and len(data) > MAX_BYTES:
-        raise CannotInstall(f"{path} is over 20 MB, too large for this; nothing was changed.")
     if data is None and path.is_symlink():
         raise CannotInstall(
             f"{path} is a link to {target}, which is not there. Restore that, or remove the link."

@@ -63,7 +63,8 @@ def snippets() -> Iterator[Start]:
 
 
 def links() -> Iterator[Start]:
-    for link in re.findall(r"\]\(([a-z-]+:.*mcp[^)]*)\)", (MANIFESTS / "README.md").read_text()):
+    for found in re.finditer(r"\]\(([a-z-]+:.*mcp[^)]*)\)", (MANIFESTS / "README.md").read_text()):
+        link = found[1]
         yield _entry(f"link of {urlsplit(link).scheme}", _linked(link))
 
 
@@ -77,4 +78,4 @@ def _linked(link: str) -> Json:
 def _entry(source: str, server: Json) -> Start:
     # A reference to a variable that is not set is empty, or has its default, which is.
     env = {name: re.sub(r"\$\{[^}]*\}", "", value) for name, value in server.get("env", {}).items()}
-    return Start(source, server["command"], server["args"] if "args" in server else [], env)
+    return Start(source, server["command"], server.get("args", []), env)

@@ -9,15 +9,13 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-import anyio
+import jsonschema
 import pytest
-from mcp.client import Client
-from mcp.client.stdio import StdioServerParameters, stdio_client
 from PIL import Image
 
 from tests.manifests import starts
-from tests.manifests.starts import MANIFESTS, SNIPPETS, Start, load
-from tests.server.harness import PATHS
+from tests.manifests.starting import answers
+from tests.manifests.starts import MANIFESTS, SNIPPETS, load
 from tierwise.server.hosts.entry import entry, install_link, snippet
 from tierwise.server.hosts.known import HOSTS
 
@@ -70,6 +68,12 @@ def test_the_linter_of_registry_and_plugins_finds_nothing(folder: str):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     found = json.loads(ended.stdout)
     assert found["summary"]["errors"] == found["summary"]["warnings"] == 0
+
+
+def test_the_bundle_fits_the_schema_of_its_packer():
+    # The schema is that of npm's @anthropic-ai/mcpb 2.1.2 (MIT), which `make manifests` asks itself.
+    schema = json.loads(Path(__file__).with_name("mcpb-manifest-v0.4.schema.json").read_text())
+    jsonschema.validate(load("mcpb/manifest.json"), schema)
 
 
 def test_the_registry_knows_the_readme_by_its_name():
@@ -156,27 +160,4 @@ async def test_tierwise_starts_from_exactly_what_the_manifest_says(source: str, 
     for name, script in (("uvx", UVX), ("uv", UV)):
         (tools / name).write_text(script.format(python=sys.executable))
         (tools / name).chmod(0o755)
-    await answers(start, [str(tools), str(Path(sys.executable).parent), os.defpath], tmp_path)
-
-
-async def answers(start: Start, path: list[str], home: Path) -> None:
-    """A client gets along with what is started."""
-    environ = {
-        "PATH": os.pathsep.join(path),
-        "HOME": str(home),
-        "PYTHONPATH": PATHS,
-        "TIERWISE_DATA_DIR": str(home / "data"),
-        "TIERWISE_LOCAL__SERVERS": "[]",
-        "TIERWISE_LOCAL__EMBEDDED": "false",
-        **start.env,
-    }
-    parameters = StdioServerParameters(command=start.command, args=start.args, env=environ, cwd=home)
-    with anyio.fail_after(60), (home / "stderr").open("w") as log:
-        async with Client(stdio_client(parameters, log)) as client:
-            assert client.server_info
-            assert client.server_info.name == "tierwise"
-            tools = await client.list_tools()
-            assert "chat" in {tool.name for tool in tools.tools}
-            answer = await client.call_tool("list_models", {})
-            assert answer.structured_content
-            assert {item["provider"] for item in answer.structured_content["models"]} == {"demo"}
+    await answers(start, [str(tools), str(Path(sys.executable).parent), os.defpath], tmp_path, 60)

@@ -5,12 +5,12 @@ import json
 import os
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
@@ -19,6 +19,7 @@ from tests.server.harness import COMMAND, KEY, PATHS, Installation, Json
 from tierwise.server.errors import CannotInstall
 from tierwise.server.hosts import jsonc
 from tierwise.server.hosts.entry import launch
+from tierwise.server.hosts.file import read
 from tierwise.server.hosts.known import HOSTS, System
 
 pytestmark = pytest.mark.anyio
@@ -309,6 +310,16 @@ async def test_what_a_host_left_unfilled_counts_as_not_set(demo: Installation):
     assert {item["provider"] for item in listed["models"]} == {"demo"}
 
 
+async def test_what_another_program_wrote_meanwhile_is_not_overwritten(demo: Installation):
+    file = cursor(demo, "{}")
+    seen = read(HOSTS["cursor"], file)
+    file.write_text('{"mcpServers": {"other": {}}}')
+    with pytest.raises(CannotInstall, match="another program"):
+        seen.write(seen.with_server("tierwise", {"command": "tierwise"}))
+    assert file.read_text() == '{"mcpServers": {"other": {}}}'
+    assert list(file.parent.iterdir()) == [file]
+
+
 HOME = {"win32": "USERPROFILE", "darwin": "HOME", "linux": "HOME"}
 PLACES = {
     "claude-desktop": (
@@ -378,21 +389,20 @@ BLANKS = st.lists(st.sampled_from([" ", "\n", "\t", '// a "b" , }\n', "/* { , */
 def written(draw: st.DrawFn, value: Any) -> str:
     """The value as somebody might write it: blanks and comments anywhere, commas at the end."""
     blank = draw(BLANKS)
-    if not isinstance(value, dict | list):
+    if isinstance(value, dict):
+        members = cast("Json", value).items()
+        parts = [f"{draw(BLANKS)}{json.dumps(key)}{draw(BLANKS)}:{draw(written(it))}" for key, it in members]
+        opening, closing = "{}"
+    elif isinstance(value, list):
+        parts = [draw(written(it)) for it in cast("list[Any]", value)]
+        opening, closing = "[]"
+    else:
         return blank + json.dumps(value, ensure_ascii=draw(st.booleans()))
-    parts = (
-        [
-            f"{draw(BLANKS)}{json.dumps(key)}{draw(BLANKS)}:{draw(written(inner))}"
-            for key, inner in value.items()
-        ]
-        if isinstance(value, dict)
-        else [draw(written(inner)) for inner in value]
-    )
     last = "," if parts and draw(st.booleans()) else ""
-    opening, closing = "{}" if isinstance(value, dict) else "[]"
     return f"{blank}{opening}{f'{draw(BLANKS)},'.join(parts)}{draw(BLANKS)}{last}{draw(BLANKS)}{closing}"
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.data(), TREES, TREES)
 def test_whatever_the_file_looks_like_one_server_comes_and_goes(
     data: st.DataObject, tree: Json, others: Json
