@@ -10,7 +10,7 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --univ
 
 PROXY := .cache/proxy
 
-.PHONY: help setup demo demo-fake test proxy lint wheel interop manifests bench lock train clean
+.PHONY: help setup demo demo-fake test proxy lint wheel interop manifests bench faults lock train clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ manifests: $(READY) ## Check and pack what hosts install from, and start that (n
 
 bench: $(READY) ## Measure speed and memory beside bare servers of the MCP SDK; ARGS=ledger: of 10⁷ calls
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+faults: $(READY) ## Let everything go wrong at once, under load, then check the books; ARGS=soak: 100,000 calls
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 lock: $(BIN)/python ## Lock what pyproject.toml asks for; ARGS=--upgrade takes the newest versions
 	@$(INSTALL) uv

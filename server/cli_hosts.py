@@ -1,5 +1,6 @@
 """The commands of `tierwise` that set it up: settings, and the hosts that start it."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,17 @@ if TYPE_CHECKING:
 # As in `cli`, what a command needs is imported when it runs.
 
 _NAMES = click.Choice(list(HOSTS))
+_LISTED = f"A HOST is one of {', '.join(HOSTS)}."
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 Command = Callable[..., None]
+
+
+def _server_name(_: click.Context, __: click.Parameter, name: str) -> str:
+    """Claude's hosts take no other names (the pattern is that of their tools' names)."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise click.BadParameter("up to 64 letters, digits, - and _ make a name.")
+    return name
 
 
 def _changes(command: Command) -> Command:
@@ -25,7 +34,13 @@ def _changes(command: Command) -> Command:
     for option in (
         click.option("--force", is_flag=True, help="Go on where it would be refused; see what it says."),
         click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing."),
-        click.option("--name", default="tierwise", show_default=True, help="The server's name in the file."),
+        click.option(
+            "--name",
+            default="tierwise",
+            show_default=True,
+            callback=_server_name,
+            help="The server's name in the file.",
+        ),
         click.option("--file", type=_FILE, help="The host's file, if it is not where it usually is."),
     ):
         command = option(command)
@@ -37,10 +52,12 @@ def _one_file(hosts: tuple[str, ...], file: Path | None) -> None:
         raise click.UsageError("--file is the file of one host: name that one.")
 
 
-@click.command()
+@click.command(epilog=_LISTED)
 @click.option("--yes", is_flag=True, help="Ask nothing: no budget, no local model beside those with keys.")
 @click.option("--force", is_flag=True, help="Replace the settings file; the old one is kept beside it.")
-@click.option("--install", "hosts", type=_NAMES, multiple=True, help="A host to install into as well.")
+@click.option(
+    "--install", "hosts", type=_NAMES, metavar="HOST", multiple=True, help="Install into this host as well."
+)
 @click.pass_obj
 def init(invocation: "Invocation", *, yes: bool, force: bool, hosts: tuple[str, ...]) -> None:
     """Write a first settings file, from the keys and local model servers that are found.
@@ -53,12 +70,12 @@ def init(invocation: "Invocation", *, yes: bool, force: bool, hosts: tuple[str, 
     sys.exit(run_init(invocation, yes=yes, force=force, hosts=hosts))
 
 
-@click.command()
-@click.argument("hosts", nargs=-1, type=_NAMES)
+@click.command(epilog=_LISTED)
+@click.argument("hosts", nargs=-1, type=_NAMES, metavar="[HOST]...")
 @_changes
 @click.pass_obj
 def install(invocation: "Invocation", hosts: tuple[str, ...], **options: Any) -> None:
-    """Have HOSTS start tierwise; without any, show which there are.
+    """Have each HOST start tierwise; without any, show which there are.
 
     The host's own file gets one more server. Comments and other servers stay, the file as it was is kept
     beside it. Options before the command (--config, --env-file, --data-dir) are what the host starts it with.
@@ -72,19 +89,19 @@ def install(invocation: "Invocation", hosts: tuple[str, ...], **options: Any) ->
     sys.exit(run_install(invocation, hosts, Options(**options)))
 
 
-@click.command()
-@click.argument("hosts", nargs=-1, type=_NAMES, required=True)
+@click.command(epilog=_LISTED)
+@click.argument("hosts", nargs=-1, type=_NAMES, required=True, metavar="HOST...")
 @_changes
 def uninstall(hosts: tuple[str, ...], **options: Any) -> None:
-    """Take tierwise out of the files of HOSTS."""
+    """Take tierwise out of the file of each HOST."""
     from tierwise.server.commands.install import Options, run_uninstall
 
     _one_file(hosts, options["file"])
     sys.exit(run_uninstall(hosts, Options(**options)))
 
 
-@click.command()
-@click.argument("host", type=_NAMES)
+@click.command(epilog=_LISTED)
+@click.argument("host", type=_NAMES, metavar="HOST")
 @click.pass_obj
 def config(invocation: "Invocation", host: str) -> None:
     """Print what the file of HOST is to say, to be put there by hand."""

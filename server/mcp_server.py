@@ -20,9 +20,7 @@ from tierwise.server.settings import Settings
 from tierwise.server.subscriptions import Subscriptions
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY
 from tierwise.server.tools.base import Tool, ToolContext
-from tierwise.server.tools.budgets import BUDGET_STATUS, SET_BUDGET
 from tierwise.server.tools.chat import CHAT, CHAT_RESULT
-from tierwise.server.tools.compare import COMPARE_MODELS, ESTIMATE_COST
 from tierwise.server.tools.feedback import RATE_ANSWER
 from tierwise.server.tools.models import LIST_MODELS
 from tierwise.server.tools.usage import TODAY_USAGE, USAGE_SUMMARY
@@ -34,9 +32,6 @@ TOOLS: dict[str, Tool[Any]] = {
     tool.name: tool
     for tool in (CHAT, CHAT_RESULT, ANALYZE_COMPLEXITY, USAGE_SUMMARY, TODAY_USAGE, LIST_MODELS, RATE_ANSWER)
 }
-
-FULL_TOOLS = TOOLS | {tool.name: tool for tool in (SET_BUDGET, BUDGET_STATUS, ESTIMATE_COST, COMPARE_MODELS)}
-"""What `server.toolset = "full"` offers."""
 
 _INSTRUCTIONS = (
     "Sends each prompt to the cheapest model that will answer it well. Use chat to ask, analyze_complexity"
@@ -104,6 +99,12 @@ def _failure(text: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
 
 
+def full_tools() -> dict[str, Tool[Any]]:
+    from tierwise.server.tools.full import MORE_TOOLS
+
+    return TOOLS | MORE_TOOLS
+
+
 class _Handlers:
     """The request handlers of one server."""
 
@@ -113,7 +114,7 @@ class _Handlers:
         self._load_ahead = load_ahead
         self._loading = False
         self._redact = redactor(engine.environ, settings)
-        self._tools = FULL_TOOLS if settings.server.toolset == "full" else TOOLS
+        self._tools = full_tools() if settings.server.toolset == "full" else TOOLS
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
         tool = self._tools.get(name)
@@ -134,7 +135,7 @@ class _Handlers:
         tool = self._tools.get(params.name)
         if tool is None:
             known = ", ".join(self._tools)
-            hidden = " It is in the full toolset: set server.toolset." if params.name in FULL_TOOLS else ""
+            hidden = " It is in the full toolset: set server.toolset." if params.name in full_tools() else ""
             raise MCPError(
                 types.INVALID_PARAMS, f"There is no tool {params.name[:100]!r}. Known: {known}.{hidden}"
             )

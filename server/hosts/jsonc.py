@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn, cast
 
 _STRING = r'"(?:[^"\\\r\n]|\\.)*"'
@@ -103,6 +104,7 @@ def _checked(text: str, expected: Any) -> str:
     return text
 
 
+@lru_cache(maxsize=2)  # one change looks at a text several times, which may have megabytes
 def _bare(text: str) -> str:
     """The text with blanks in the place of comments."""
     return _COMMENT.sub(
@@ -110,6 +112,7 @@ def _bare(text: str) -> str:
     )
 
 
+@lru_cache(maxsize=2)
 def _plain(bare: str) -> str:
     """The text with blanks in the place of commas before a closing bracket too."""
     return _TRAILING_COMMA.sub(lambda found: found[0] if found[0][0] == '"' else " ", bare)

