@@ -16,7 +16,7 @@ from tierwise.routing.local import LocalServer, find_local_servers
 from tierwise.routing.models import Model
 from tierwise.routing.request import Tier
 from tierwise.server.commands.console import note, write_table
-from tierwise.server.commands.install import Options, found_hosts, run_install
+from tierwise.server.commands.install import Options, found_hosts, run_install, this_system
 from tierwise.server.configuration import CONFIG_VARIABLE, load_settings, usual_file
 from tierwise.server.errors import UnusableFile
 from tierwise.server.files import back_up, make_folder, replacing
@@ -36,6 +36,7 @@ def run_init(invocation: "Invocation", *, yes: bool, force: bool, hosts: Sequenc
 
     Raises:
         UnusableFile: there is such a file already, or it cannot be written.
+        CannotInstall: no file is named, and there is no home folder.
         TierwiseError: what the environment sets does not fit.
     """
     path = _target(invocation, force=force)
@@ -60,6 +61,8 @@ def run_init(invocation: "Invocation", *, yes: bool, force: bool, hosts: Sequenc
 
 def _target(invocation: "Invocation", *, force: bool) -> Path:
     named = invocation.config or os.environ.get(CONFIG_VARIABLE)
+    if not named:
+        this_system().applications()  # raises where a folder would be made for a user who has none
     path = (Path(named).expanduser() if named else usual_file()).absolute()
     if path.suffix.lower() == ".json":
         raise UnusableFile(

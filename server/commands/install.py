@@ -90,7 +90,7 @@ def run_config(invocation: "Invocation", name: str) -> None:
     host, server = HOSTS[name], this_server(invocation)
     written = entry(host, server.command, server.variables)
     click.echo(_json(snippet(host, Options().name, written)))
-    note(f"For {host.file(_system())}; `tierwise install {name}` puts it there.")
+    note(f"For {host.file(this_system())}; `tierwise install {name}` puts it there.")
     _note_link_and_keys(host, server, Options().name, written)
 
 
@@ -104,18 +104,19 @@ def run_list() -> None:
 def found_hosts() -> list[Host]:
     """The hosts on this machine; none where there is no home folder."""
     try:
-        return [host for host in HOSTS.values() if host.found(_system())]
+        return [host for host in HOSTS.values() if host.found(this_system())]
     except CannotInstall:
         return []
 
 
-def _system() -> System:
+def this_system() -> System:
+    """The one that this process runs on."""
     return System(sys.platform, os.environ)
 
 
 def _standing(host: Host) -> tuple[str, str]:
-    path = host.file(_system())
-    if not host.found(_system()):
+    path = host.file(this_system())
+    if not host.found(this_system()):
         return "not found", str(path)
     try:
         installed = _is_ours(read(host, path).servers().get(Options().name))
@@ -174,7 +175,7 @@ def _uninstall(host: Host, options: Options) -> None:
 
 
 def _open(host: Host, options: Options) -> HostFile:
-    system = _system()
+    system = this_system()
     if options.file is None and not options.force and not host.found(system):
         raise CannotInstall(
             f"{host.title} is not on this machine: there is no {host.file(system).parent}. Start it once,"
@@ -218,12 +219,12 @@ def _about_keys(host: Host, server: Server) -> Iterable[str]:
         f" `tierwise --env-file FILE install {host.name}`."
     )
     if not host.passes_on:
-        yield f"{host.title} hands none of your environment's variables on. To give it keys: {by_file}"
+        yield f"{host.title} may not hand your environment's variables on. To give it keys, {by_file}"
     elif server.variables:
         names = ", ".join(sorted(server.variables))
         yield f"{names}: {host.title} must have them in its own environment when it starts. Else {by_file}"
     else:
-        yield f"No provider's key is set here. To give {host.title} keys: {by_file}"
+        yield f"No provider's key is set here. To give {host.title} keys, {by_file}"
 
 
 def _say(text: str) -> None:

@@ -55,7 +55,8 @@ class System:
 
 def _missing(variable: str) -> Path:
     raise CannotInstall(
-        f"There is no home folder to look in: set {variable} to it, or name the host's file with --file."
+        f"There is no home folder to look in: set {variable} to it, or name the file, a host's with --file"
+        " and tierwise's own with --config before the command."
     )
 
 

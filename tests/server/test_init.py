@@ -157,3 +157,11 @@ async def test_with_yes_hosts_are_offered_and_left_alone(bare: Installation):
     done(ended)
     assert b"tierwise install cursor" in ended.stderr
     assert not (bare.folder / ".cursor" / "mcp.json").exists()
+
+
+async def test_without_a_home_folder_none_is_made(bare: Installation):
+    home = bare.folder / "nowhere"
+    bare.environ["HOME"] = str(home)
+    assert "no home folder" in complaint(await bare.run("init", "--yes"))
+    assert not home.exists()
+    done(await bare.run("--config", str(bare.folder / "mine.toml"), "init", "--yes"))
