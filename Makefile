@@ -10,7 +10,7 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --univ
 
 PROXY := .cache/proxy
 
-.PHONY: help setup demo demo-fake test proxy lint wheel interop bench faults lock train clean
+.PHONY: help setup demo demo-fake test proxy lint wheel interop manifests bench faults lock train clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,10 @@ wheel: $(READY) ## Build sdist and wheel into dist/
 
 interop: $(READY) ## Try foreign MCP clients and the official conformance suite (needs the npm registry)
 	@$(BIN)/python -m tests.interop $(ARGS)
+
+manifests: $(READY) ## Check and pack what hosts install from, and start that (needs the npm registry)
+	@$(INSTALL) uv
+	@$(BIN)/python -m tests.manifests $(ARGS)
 
 bench: $(READY) ## Measure speed and memory beside bare servers of the MCP SDK; ARGS=ledger: of 10⁷ calls
 	@$(BIN)/python -m tests.bench $(ARGS)

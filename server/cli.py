@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from tierwise.server.cli_hosts import HOST_COMMANDS
 from tierwise.server.cli_ledger import LEDGER_COMMANDS
 from tierwise.storage.errors import TierwiseError
 
@@ -33,12 +34,11 @@ class Invocation:
         """
         import os
 
-        from tierwise.server.configuration import load_env_file, load_settings
+        from tierwise.server.configuration import load_settings
         from tierwise.server.logs import log_to_stderr, redactor
 
         log_to_stderr("WARNING", redactor(os.environ))
-        environ = load_env_file(self.env_file, os.environ) if self.env_file else dict(os.environ)
-        os.environ.update(environ)  # some providers need more than a key, which litellm reads there
+        environ = self.environment()
         overrides: dict[str, Any] = {
             "server": {key: value for key, value in server.items() if value is not None}
         }
@@ -47,6 +47,22 @@ class Invocation:
         settings = load_settings(config=self.config, environ=environ, overrides=overrides)
         log_to_stderr(settings.server.log_level, redactor(environ, settings))
         return settings, environ
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the process, which `env_file` completes, without what a host left unfilled.
+
+        Raises:
+            ConfigurationError: `env_file` cannot be read.
+        """
+        import os
+
+        from tierwise.server.configuration import load_env_file, unfilled
+
+        for variable in unfilled(os.environ):
+            del os.environ[variable]
+        environ = load_env_file(self.env_file, os.environ) if self.env_file else dict(os.environ)
+        os.environ.update(environ)  # some providers need more than a key, which litellm reads there
+        return environ
 
     def settings_file(self) -> Path | None:
         """The file that the settings are read from; None if there is none."""
@@ -326,7 +342,7 @@ def budget_remove(invocation: Invocation, name: str) -> None:
     run_remove(*invocation.load(), name)
 
 
-for command in LEDGER_COMMANDS:
+for command in (*HOST_COMMANDS, *LEDGER_COMMANDS):
     main.add_command(command)
 
 

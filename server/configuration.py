@@ -20,6 +20,14 @@ MAX_FILE_BYTES = 1_000_000
 # What Kubernetes puts into the environment of every pod when a service is called `tierwise`.
 _SERVICE_LINK = re.compile(r"TIERWISE_(SERVICE_\w+|PORT_\d+_\w+)=|TIERWISE_PORT=\w+://")
 
+_REFERENCE = re.compile(r"\$\{[^{}]*\}")
+
+
+def unfilled(environ: Mapping[str, str]) -> list[str]:
+    """The variables whose value is a reference such as `${env:OPENAI_API_KEY}`: what a host hands on that has
+    nothing to put in its place, as Claude Desktop does for options of a bundle that were left empty."""
+    return [name for name, value in environ.items() if _REFERENCE.fullmatch(value.strip())]
+
 
 def load_settings(
     *, config: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] = {}
@@ -117,10 +125,15 @@ def _expanded(path: str) -> Path:
         return Path(path)
 
 
-def _default_file() -> Path | None:
+def usual_file() -> Path:
+    """Where the settings are when nobody names a file."""
     import platformdirs
 
-    path = platformdirs.user_config_path("tierwise", appauthor=False) / "tierwise.toml"
+    return platformdirs.user_config_path("tierwise", appauthor=False) / "tierwise.toml"
+
+
+def _default_file() -> Path | None:
+    path = usual_file()
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

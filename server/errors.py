@@ -5,6 +5,7 @@ TierwiseError
 ├── InvalidRequest …          see tierwise.routing.errors
 ├── ConfigurationError        the settings cannot be read or do not fit
 ├── UnusableFile              a file cannot be read, written or understood
+├── CannotInstall             a host's file is not there, or not ours to change
 └── CannotListen              the address to listen on is taken or not ours
 """
 
@@ -22,6 +23,10 @@ class ConfigurationError(TierwiseError):
 class UnusableFile(TierwiseError):
     """A file that cannot be read, written or understood, or is in the ledger in part; the message names it,
     and the line where that is what is wrong."""
+
+
+class CannotInstall(TierwiseError):
+    """A host is not there, or its file cannot be read, understood or changed; it was left as it is."""
 
 
 class CannotListen(TierwiseError):

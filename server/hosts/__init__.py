@@ -1,0 +1,1 @@
+"""The programs that start tierwise, and their files that say so."""
