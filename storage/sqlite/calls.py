@@ -1,12 +1,14 @@
 """Reading calls back."""
 
 import json
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
-from tierwise.storage.records import AttemptRecord, AttemptSample, CallRecord, CallStatus
+from tierwise.storage.ports import MOST_LOOKED_AT
+from tierwise.storage.records import AttemptRecord, AttemptSample, CallRecord, CallStatus, Dimension
 from tierwise.storage.sqlite.database import Database, Row
+from tierwise.storage.sqlite.text import storable
 
 _LABELS = ("provider", "model", "tier", "operation", "tenant", "agent")
 _CALL = (
@@ -40,6 +42,22 @@ _PAGE = f"""
     LEFT JOIN labels AS tried ON tried.id = attempts.labels
     ORDER BY page.started_at, page.id, ordinal
 """  # noqa: S608  our own names
+_NEWEST = f"""
+    SELECT {", ".join(_COLUMNS)}
+    FROM (
+        SELECT id FROM (
+            SELECT id, started_at, labels FROM calls WHERE started_at >= ? AND started_at < ?
+            ORDER BY started_at DESC, id DESC LIMIT ?
+        )
+        WHERE labels IN (SELECT id FROM labels WHERE {{wanted}})
+        ORDER BY started_at DESC, id DESC LIMIT ?
+    ) AS chosen
+    CROSS JOIN calls AS page ON page.id = chosen.id
+    CROSS JOIN labels AS own ON own.id = page.labels
+    LEFT JOIN attempts ON attempts.call = page.id
+    LEFT JOIN labels AS tried ON tried.id = attempts.labels
+    ORDER BY page.started_at DESC, page.id DESC, ordinal
+"""  # noqa: S608  our own names
 _RECENT = """
     SELECT provider, model, outcome, attempts.started_at, latency_us, output_tokens, EXISTS (
         SELECT 1 FROM attempts AS next
@@ -72,9 +90,25 @@ async def read_calls(
     """See `Ledger.export_calls`."""
     key = (start, 0)
     while rows := await database.fetch(_PAGE, (*key, end, batch)):
-        calls = [_call(list(lines)) for _, lines in groupby(rows, key=lambda row: row[0])]
+        calls = _calls(rows)
         key = (calls[-1].started_at, rows[-1][0])
         yield calls
+
+
+async def read_newest(
+    database: Database, start: int, end: int, limit: int, filters: Mapping[Dimension, str]
+) -> list[CallRecord]:
+    """See `Ledger.recent_calls`."""
+    wanted = " AND ".join(["1", *(f"{dimension.value} = ?" for dimension in filters)])
+    looked_at = MOST_LOOKED_AT if filters else limit
+    values = storable(list(filters.values()))
+    return _calls(
+        await database.fetch(_NEWEST.format(wanted=wanted), (start, end, looked_at, *values, limit))
+    )
+
+
+def _calls(rows: Iterable[Row]) -> list[CallRecord]:
+    return [_call(list(lines)) for _, lines in groupby(rows, key=lambda row: row[0])]
 
 
 def _call(rows: list[Row]) -> CallRecord:

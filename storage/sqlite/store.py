@@ -31,7 +31,7 @@ from tierwise.storage.sqlite.budgets import (
     settle,
 )
 from tierwise.storage.sqlite.cache import find_alike, find_answer, keep_answer, purge
-from tierwise.storage.sqlite.calls import read_calls, read_samples, read_scores
+from tierwise.storage.sqlite.calls import read_calls, read_newest, read_samples, read_scores
 from tierwise.storage.sqlite.conversations import (
     find_conversation,
     keep_conversation,
@@ -117,6 +117,11 @@ class SQLiteStore(Store):
 
     def export_calls(self, *, start: int, end: int, batch: int = 1000) -> AsyncIterator[list[CallRecord]]:
         return read_calls(self._database, start, end, batch)
+
+    async def recent_calls(
+        self, *, start: int, end: int, limit: int, filters: Mapping[Dimension, str] = NO_FILTERS
+    ) -> list[CallRecord]:
+        return await read_newest(self._database, start, end, limit, filters)
 
     async def set_costs(self, costs: Sequence[tuple[str, int, int]]) -> int:
         return await self._database.transact(partial(set_costs, costs=costs))
