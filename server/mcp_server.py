@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from tierwise.routing.engine import Engine
 from tierwise.server import resources
+from tierwise.server.dashboard import app
 from tierwise.server.logs import redactor
 from tierwise.server.retention import prune_daily
 from tierwise.server.settings import Settings
@@ -57,7 +58,7 @@ async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Serv
         tasks.start_soon(subscriptions.notify_forever)
         tasks.start_soon(prune_daily, engine.store, settings.usage_tracking)
         handlers = _Handlers(engine, settings, lambda: tasks.start_soon(engine.load_ahead))
-        yield Server(
+        server: Server[Any] = Server(
             **_identity(),
             get_tool_input_schema=handlers.input_schema,
             on_list_tools=handlers.list_tools,
@@ -69,6 +70,8 @@ async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Serv
             on_unsubscribe_resource=subscriptions.unsubscribe,
             on_subscriptions_listen=subscriptions.listen,
         )
+        server.extensions[app.EXTENSION] = {}
+        yield server
         tasks.cancel_scope.cancel()
 
 
@@ -78,7 +81,9 @@ def broken_server(reason: str) -> Server[Any]:
     async def list_tools(
         ctx: RequestContext, params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[tool.declaration for tool in TOOLS.values()])
+        # What it answers is no usage, so no page is to show it.
+        declared = [tool.declaration.model_copy(update={"meta": None}) for tool in TOOLS.values()]
+        return types.ListToolsResult(tools=declared)
 
     async def call_tool(ctx: RequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
         return _failure(f"tierwise could not start. {reason}")
@@ -166,7 +171,7 @@ class _Handlers:
             raise MCPError(types.INTERNAL_ERROR, _UNEXPECTED) from None
 
     def _context(self, ctx: RequestContext) -> ToolContext:
-        return ToolContext(self._engine, self._settings, _progress_reporter(ctx))
+        return ToolContext(self._engine, self._settings, _progress_reporter(ctx), app.shows_apps(ctx))
 
 
 def _progress_reporter(ctx: RequestContext) -> Callable[[float, str], Awaitable[None]] | None:

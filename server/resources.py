@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from mcp.shared.exceptions import MCPError
@@ -13,6 +13,7 @@ from tierwise.routing.clock import zone
 from tierwise.routing.errors import InvalidRequest
 from tierwise.server import budgets, usage
 from tierwise.server.clock import MAX_DAYS, Period, last_days
+from tierwise.server.dashboard import app
 from tierwise.server.export_resource import MIME_TYPES, ExportedFile, exported, exports_folder
 from tierwise.server.health import providers_health
 from tierwise.server.savings import savings
@@ -32,6 +33,7 @@ class Content(NamedTuple):
 
     text: str
     mime_type: str = _MIME_TYPE
+    meta: dict[str, Any] | None = None
 
 
 Reader = Callable[[ToolContext], Awaitable[Content]]
@@ -45,6 +47,7 @@ class FixedResource:
     title: str
     description: str
     read: Reader
+    mime_type: str = _MIME_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,12 @@ async def _health(context: ToolContext) -> Content:
 
 async def _rules(context: ToolContext) -> Content:
     return Content(_RULES.dump_json(await routing_rules(context)).decode())
+
+
+async def _app(context: ToolContext) -> Content:
+    from tierwise.server.dashboard.page import page
+
+    return Content(page("mcp"), app.MIME_TYPE, app.PAGE_META)
 
 
 def _summary(days: str) -> Reader:
@@ -152,6 +161,7 @@ FIXED = {
             _health,
         ),
         FixedResource("routing://rules", "Routing rules", "Each tier with its models and scores", _rules),
+        FixedResource(app.URI, "Usage", "The page that shows what usage_summary tells", _app, app.MIME_TYPE),
     )
 }
 
@@ -199,7 +209,11 @@ def listed() -> list[Resource]:
     """The resources as `resources/list` shows them."""
     return [
         Resource(
-            uri=item.uri, name=item.uri, title=item.title, description=item.description, mime_type=_MIME_TYPE
+            uri=item.uri,
+            name=item.uri,
+            title=item.title,
+            description=item.description,
+            mime_type=item.mime_type,
         )
         for item in FIXED.values()
     ]
@@ -226,7 +240,7 @@ async def read(context: ToolContext, uri: str) -> TextResourceContents:
         MCPError: -32602, with a sentence, where there is no such resource or a parameter is wrong.
     """
     content = await _reader(uri)(context)
-    return TextResourceContents(uri=uri, text=content.text, mime_type=content.mime_type)
+    return TextResourceContents(uri=uri, text=content.text, mime_type=content.mime_type, _meta=content.meta)
 
 
 def _reader(uri: str) -> Reader:

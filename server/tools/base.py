@@ -65,8 +65,10 @@ class ToolContext:
 
     engine: Engine
     settings: Settings
-    report_progress: Callable[[float, str], Awaitable[None]] | None
+    report_progress: Callable[[float, str], Awaitable[None]] | None = None
     """Sends (seconds, text so far) to the caller; None if nobody asked for progress."""
+    shows_apps: bool = False
+    """The caller shows MCP Apps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Answer:
     structured: BaseModel
     text: str | None = None
     """None writes the structured result as compact JSON."""
+    meta: dict[str, Any] | None = None
+    """What goes to the host beside the result, and not to the model."""
 
 
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
@@ -92,6 +96,8 @@ class Tool(Generic[ArgumentsT]):
     result: type[BaseModel]
     annotations: ToolAnnotations
     handler: Callable[[ToolContext, ArgumentsT], Awaitable[Answer]]
+    app: str | None = None
+    """The URI of the MCP App that shows the results."""
 
     @cached_property
     def declaration(self) -> ToolDeclaration:
@@ -103,6 +109,7 @@ class Tool(Generic[ArgumentsT]):
             input_schema=compact_schema(self.arguments),
             output_schema=compact_schema(self.result, output=True),
             annotations=self.annotations,
+            _meta={"ui": {"resourceUri": self.app}} if self.app else None,
         )
 
     def parse(self, arguments: Mapping[str, Any]) -> ArgumentsT:
@@ -130,6 +137,7 @@ class Tool(Generic[ArgumentsT]):
         return CallToolResult(
             content=[TextContent(text=text)],
             structured_content=answer.structured.model_dump(mode="json", exclude_unset=True),
+            _meta=answer.meta,
         )
 
     def _complaint(self, error: ValidationError) -> str:

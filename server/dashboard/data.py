@@ -1,0 +1,190 @@
+"""What the dashboard shows: everything of one period in one object.
+
+Sums come from the roll-up, and single calls from a bounded reading, so that it takes as long with a million
+calls as with a thousand. The figures are those of the tools and resources, from the same functions.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import groupby
+
+from pydantic import BaseModel
+
+from tierwise.routing.errors import InvalidRequest
+from tierwise.routing.observations import percentile
+from tierwise.routing.pricing import usd
+from tierwise.server.budgets import BudgetStatus, budget_status
+from tierwise.server.clock import Period
+from tierwise.server.dashboard.over_time import OverTime, over_time
+from tierwise.server.health import ProvidersHealth, providers_health
+from tierwise.server.savings import Savings, savings
+from tierwise.server.tools.base import ToolContext
+from tierwise.server.usage import Group, UsageQuery, UsageSummary, usage_groups, usage_summary
+from tierwise.storage.ports import Ledger
+from tierwise.storage.records import CallRecord, CallStatus, Dimension
+
+MOST_TIMED = 1000
+"""Calls, the newest ones, that latencies are those of."""
+MOST_LISTED = 25
+"""Calls that are listed one by one."""
+MOST_CHOICES = 200
+"""Values of each dimension to choose from: those that cost most."""
+MOST_BUDGETS = 20
+"""A forecast is made for each."""
+_CHOOSABLE = (Dimension.TENANT, Dimension.AGENT, Dimension.OPERATION, Dimension.MODEL, Dimension.TIER)
+
+
+class Latency(BaseModel):
+    """How long callers waited for answers of one model."""
+
+    model: str | None
+    """None stands for the answers from the cache."""
+    calls: int
+    p50_ms: float
+    p95_ms: float
+
+
+class RecentCall(BaseModel):
+    """One call. Money is USD."""
+
+    call_id: str
+    at: str
+    """When it began: an ISO time with its offset from UTC."""
+    model: str
+    tier: str
+    tier_served: str | None
+    operation: str
+    tenant: str
+    agent: str
+    status: CallStatus
+    error: str | None
+    cached: bool
+    attempts: int
+    tokens: int
+    cost_usd: float | None
+    """None where the price is unknown."""
+    saved_usd: float | None
+    latency_ms: float
+
+
+class Choices(BaseModel):
+    """Values that the period can be filtered by, most expensive first."""
+
+    values: list[str]
+    left_out: int
+
+
+class Dashboard(BaseModel):
+    """One period of usage. Money is USD."""
+
+    version: str
+    at: str
+    """When this was read."""
+    time_zone: str
+    tracking: bool
+    """False where the settings say that calls are not recorded."""
+    summary: UsageSummary
+    savings: Savings
+    over_time: OverTime
+    tiers: list[Group]
+    models: list[Group]
+    """Up to `MOST_CHOICES`."""
+    latencies: list[Latency]
+    """Of the newest `MOST_TIMED` calls of the period that were answered; most calls first."""
+    recent_calls: list[RecentCall]
+    budgets: list[BudgetStatus]
+    """All of them, whatever the filters; the first `MOST_BUDGETS` by name."""
+    budgets_left_out: int
+    health: ProvidersHealth | None
+    health_problem: str | None
+    """Why it cannot be told."""
+    choices: dict[str, Choices]
+
+
+async def dashboard(context: ToolContext, query: UsageQuery) -> Dashboard:
+    """What the page shows of the calls that `query` means.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    engine, period = context.engine, query.period
+    health, problem = await _health(context)
+    calls = await engine.store.recent_calls(
+        start=period.start, end=period.end, limit=MOST_TIMED, filters=query.filters
+    )
+    budgets = await engine.store.budgets()
+    return Dashboard(
+        version=version("tierwise"),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        time_zone=str(period.time_zone),
+        tracking=context.settings.usage_tracking.enabled,
+        summary=await usage_summary(engine.store, query),
+        savings=await savings(engine.store, query),
+        over_time=await over_time(engine.store, query),
+        tiers=await usage_groups(engine.store, UsageQuery(period, "tier", query.filters)),
+        models=(await usage_groups(engine.store, UsageQuery(period, "model", query.filters)))[:MOST_CHOICES],
+        latencies=_latencies(calls),
+        recent_calls=[_recent(call, period) for call in calls[:MOST_LISTED]],
+        budgets=[await budget_status(engine.store, engine.spending, it) for it in budgets[:MOST_BUDGETS]],
+        budgets_left_out=max(0, len(budgets) - MOST_BUDGETS),
+        health=health,
+        health_problem=problem,
+        choices={it.value: await _choices(engine.store, period, it) for it in _CHOOSABLE},
+    )
+
+
+async def _health(context: ToolContext) -> tuple[ProvidersHealth | None, str | None]:
+    try:
+        return await providers_health(context.engine), None
+    except InvalidRequest as error:  # the settings name a model that does not exist; usage can be shown
+        return None, str(error)
+
+
+async def _choices(ledger: Ledger, period: Period, dimension: Dimension) -> Choices:
+    rows = await ledger.usage(start=period.start, end=period.end, group_by=(dimension,))
+    values = [row.key[0] for row in rows]
+    return Choices(values=values[:MOST_CHOICES], left_out=max(0, len(values) - MOST_CHOICES))
+
+
+def _latencies(calls: Iterable[CallRecord]) -> list[Latency]:
+    answered = sorted((_answerer(call), call.latency_ms) for call in calls if call.status is CallStatus.OK)
+    by_model = groupby(answered, key=lambda it: it[0])
+    found = [_latency(model or None, [ms for _, ms in timed]) for model, timed in by_model]
+    return sorted(found, key=lambda it: -it.calls)
+
+
+def _answerer(call: CallRecord) -> str:
+    return "" if call.cached else call.model
+
+
+def _latency(model: str | None, ascending: Sequence[float]) -> Latency:
+    return Latency(
+        model=model,
+        calls=len(ascending),
+        p50_ms=round(percentile(ascending, 0.5), 1),
+        p95_ms=round(percentile(ascending, 0.95), 1),
+    )
+
+
+def _recent(call: CallRecord, period: Period) -> RecentCall:
+    started = datetime.fromtimestamp(call.started_at / 1000, period.time_zone)
+    cost, saved = call.cost_nano_usd, call.saved_nano_usd
+    return RecentCall(
+        call_id=call.call_id,
+        at=started.isoformat(timespec="seconds"),
+        model=call.model,
+        tier=call.tier,
+        tier_served=call.tier_served,
+        operation=call.operation,
+        tenant=call.tenant,
+        agent=call.agent,
+        status=call.status,
+        error=call.error,
+        cached=call.cached,
+        attempts=len(call.attempts),
+        tokens=call.input_tokens + call.output_tokens,
+        cost_usd=None if cost is None else usd(cost),
+        saved_usd=None if saved is None else usd(saved),
+        latency_ms=round(call.latency_ms, 1),
+    )
