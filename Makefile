@@ -41,7 +41,7 @@ wheel: $(READY) ## Build sdist and wheel into dist/
 interop: $(READY) ## Try foreign MCP clients and the official conformance suite (needs the npm registry)
 	@$(BIN)/python -m tests.interop $(ARGS)
 
-bench: $(READY) ## Measure speed and memory against bare servers of the MCP SDK
+bench: $(READY) ## Measure speed and memory beside bare servers of the MCP SDK; ARGS=ledger: of 10⁷ calls
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: $(BIN)/python ## Lock what pyproject.toml asks for; ARGS=--upgrade takes the newest versions

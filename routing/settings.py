@@ -266,7 +266,8 @@ class RoutingSettings(Section):
     """May a cheaper tier serve when neither the chosen one nor a higher one can?"""
 
 
-Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+"""No more than a dollar a token: the ledger could not hold the sums of absurd prices."""
 ServiceTier = Literal["batch", "flex", "balanced", "priority", "ultrafast"]
 """What providers say that they charged by, where it is not their standard price."""
 

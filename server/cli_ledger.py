@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
 # As in `cli`, what a command needs is imported when it runs.
 
-_DIMENSIONS = ("provider", "model", "tier", "operation", "tenant", "agent")
-_GROUPS = click.Choice([*_DIMENSIONS, "day"])
+_ATTRIBUTES = "provider, model, tier, operation, tenant, agent or metadata.KEY"
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
@@ -31,10 +30,27 @@ def _period(command: Command) -> Command:
 
 
 def _filters(command: Command) -> Command:
-    """An option for each dimension; for `SummaryArguments.filters`."""
-    for name in reversed(_DIMENSIONS):
-        command = click.option(f"--{name}", help=f"Count only the calls of this {name}.")(command)
-    return command
+    """An option for `SummaryArguments.filters`."""
+    return click.option(
+        "--filter",
+        "filters",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_pairs,
+        help=f"Take only calls with this {_ATTRIBUTES}. Can be given more than once.",
+    )(command)
+
+
+def _pairs(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE, such as tenant=acme.")
+        if name in pairs:
+            raise click.BadParameter(f"{name!r} can have one value only.")
+        pairs[name] = value
+    return pairs
 
 
 def _given(options: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -43,7 +59,7 @@ def _given(options: dict[str, Any], *names: str) -> dict[str, Any]:
 
 @click.command()
 @_period
-@click.option("--group-by", type=_GROUPS, help="Show a row for each value; default: model.")
+@click.option("--group-by", metavar="NAME", help=f"Show a row for each day, {_ATTRIBUTES}; default: model.")
 @_filters
 @click.option("--compared-to", metavar="MODEL", help="Show what the same tokens cost on this model.")
 @click.option("--watch", is_flag=True, help="Stay, and show new calls as they come.")
@@ -58,17 +74,15 @@ def usage(
 
     if watch and (as_json or not STDOUT.is_terminal):
         raise click.UsageError("--watch draws in a terminal: leave out --json, and do not redirect it.")
-    arguments = {
-        **_given(options, "days", "start", "end", "group_by"),
-        "filters": _given(options, *_DIMENSIONS),
-    }
+    arguments = _given(options, "days", "start", "end", "group_by", "filters")
     run_usage(*invocation.load(), arguments, compared_to, watch=watch, as_json=as_json)
 
 
 @click.command()
 @click.option("--format", type=click.Choice(["csv", "json", "jsonl", "parquet"]), default="csv")
 @_period
-@click.option("--aggregate", type=_GROUPS, help="Write sums by this in place of calls.")
+@_filters
+@click.option("--aggregate", metavar="NAME", help=f"Write sums by day, {_ATTRIBUTES} in place of calls.")
 @click.option("-o", "--output", type=_FILE, help="File to write; default: stdout.")
 @click.pass_obj
 def export(
@@ -79,7 +93,7 @@ def export(
 
     if format == "parquet" and output is None:
         raise click.UsageError("Parquet is no text: name a file with -o.")
-    arguments = {**_given(options, "days", "start", "end"), "group_by": aggregate}
+    arguments = {**_given(options, "days", "start", "end", "filters"), "group_by": aggregate}
     settings, _ = invocation.load()
     run_export(settings, arguments, format, output)
 
@@ -109,7 +123,7 @@ def reprice(invocation: "Invocation", since: str, dry_run: bool) -> None:
 @click.option("--keep-days", type=click.IntRange(1, 3660), required=True, help="Days of calls to keep.")
 @click.pass_obj
 def prune(invocation: "Invocation", keep_days: int) -> None:
-    """Delete the calls of older days; their sums stay."""
+    """Delete the calls of older days, and give their room back to the disk; their sums stay."""
     from tierwise.server.commands.upkeep import run_prune
 
     settings, _ = invocation.load()

@@ -55,6 +55,7 @@ GROUP_COLUMNS: Mapping[str, type] = {
     "calls": int,
     "cached_calls": int,
     "failed_calls": int,
+    "cancelled_calls": int,
     "unpriced_calls": int,
     "input_tokens": int,
     "output_tokens": int,
@@ -66,8 +67,9 @@ GROUP_COLUMNS: Mapping[str, type] = {
 
 
 async def call_rows(ledger: Ledger, query: UsageQuery) -> AsyncIterator[list[Row]]:
-    """The calls of the period, oldest first, in batches."""
-    async for calls in ledger.export_calls(start=query.period.start, end=query.period.end):
+    """The calls of the period that the filters let through, oldest first, in batches."""
+    period = query.period
+    async for calls in ledger.export_calls(start=period.start, end=period.end, filters=query.filters):
         yield [_call_row(call) for call in calls]
 
 

@@ -84,7 +84,8 @@ class UsageSettings(Section):
     """Whom calls are for that do not say; so with `agent`."""
     agent: str = Field(default="", max_length=200)
     keep_days: int | None = Field(default=None, ge=1, le=3660)
-    """Days for which single calls are kept, their sums for ever; None keeps them for ever too."""
+    """Days for which single calls are kept, their sums for ever; None keeps them for ever too. The last ones
+    stay until there are others."""
 
 
 class SemanticSettings(Section):

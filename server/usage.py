@@ -1,6 +1,6 @@
 """Usage as people and programs read it, made from the ledger's sums."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,15 +9,14 @@ from pydantic import BaseModel
 from tierwise.routing.clock import zone
 from tierwise.routing.pricing import usd
 from tierwise.server.clock import Period, last_days
-from tierwise.storage.ports import Ledger
-from tierwise.storage.records import Dimension, UsageRow
+from tierwise.storage.ports import NO_FILTERS, Ledger
+from tierwise.storage.records import SUMS, Attribute, Dimension, Filters, UsageRow
 
-GroupBy = Literal["provider", "model", "tier", "operation", "tenant", "agent", "day"]
 MAX_GROUPS = 366
 """Most groups that a summary lists: an agent reads all of it."""
 _DAYS_PER_MONTH = 30
 """What `projected_monthly_cost` counts as a month."""
-_NO_FILTERS: Mapping[Dimension, str] = {}
+_BY_MODEL = (Dimension.PROVIDER, Dimension.MODEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +24,8 @@ class UsageQuery:
     """Which calls to sum up, and by what."""
 
     period: Period
-    group_by: GroupBy | None = None
-    filters: Mapping[Dimension, str] = field(default_factory=lambda: _NO_FILTERS)
+    group_by: Attribute | Literal["day"] | None = None
+    filters: Filters = field(default_factory=lambda: NO_FILTERS)
 
 
 class Breakdown(BaseModel):
@@ -43,6 +42,7 @@ class Sums(Breakdown):
     output_tokens: int
     cached_calls: int
     failed_calls: int
+    cancelled_calls: int
     unpriced_calls: int
     saved_usd: float
 
@@ -68,6 +68,7 @@ class UsageSummary(BaseModel):
     provider_breakdown: dict[str, Breakdown]
     cached_calls: int
     failed_calls: int
+    cancelled_calls: int
     saved_usd: float
     """Against the complex tier's first model."""
     cache_saved_usd: float
@@ -90,16 +91,20 @@ class TodayUsage(BaseModel):
     calls: int
     cached_calls: int
     failed_calls: int
+    cancelled_calls: int
     saved_usd: float
     unpriced_calls: int
 
 
 async def usage_summary(ledger: Ledger, query: UsageQuery) -> UsageSummary:
-    """What the calls that `query` means came to."""
+    """What the calls that `query` means came to.
+
+    Raises:
+        StorageError: see `Ledger.usage`.
+    """
     period = query.period
-    span: dict[str, Any] = {"start": period.start, "end": period.end, "filters": query.filters}
-    [total] = await ledger.usage(**span)
-    rows = await ledger.usage(**span, group_by=(Dimension.PROVIDER, Dimension.MODEL))
+    rows, groups = await _read(ledger, query)
+    total = added(rows)
     cost = usd(total.cost_nano_usd)
     tokens = total.input_tokens + total.output_tokens
     return UsageSummary(
@@ -112,34 +117,62 @@ async def usage_summary(ledger: Ledger, query: UsageQuery) -> UsageSummary:
         avg_daily_tokens=tokens / period.days,
         avg_daily_cost=cost / period.days,
         projected_monthly_cost=cost / period.days * _DAYS_PER_MONTH,
-        model_breakdown=_breakdown(rows, 1),
-        provider_breakdown=_breakdown(rows, 0),
+        model_breakdown=_breakdown(_by(rows, 1)),
+        provider_breakdown=_breakdown(_by(rows, 0)),
         cached_calls=total.cached_calls,
         failed_calls=total.failed_calls,
+        cancelled_calls=total.cancelled_calls,
         saved_usd=usd(total.saved_nano_usd),
         cache_saved_usd=usd(saved_by_cache(rows)[0]),
         unpriced_calls=total.unpriced_calls,
-        **_listed(await usage_groups(ledger, query), newest=query.group_by == "day"),
+        **_listed(groups, newest=query.group_by == "day"),
     )
 
 
 async def usage_groups(ledger: Ledger, query: UsageQuery) -> list[Group]:
-    """The groups of `query`: every day of the period in order, or the values that occur, most expensive
-    first; none if it asks for none."""
-    period = query.period
-    if query.group_by is None:
-        return []
+    """The groups that `query` asks for: every day of the period in order, or the values that occur, most
+    expensive first.
+
+    Raises:
+        StorageError: see `Ledger.usage`.
+    """
+    _, groups = await _read(ledger, query)
+    return [group(row) for row in groups]
+
+
+async def _read(ledger: Ledger, query: UsageQuery) -> tuple[list[UsageRow], list[UsageRow]]:
+    """The sums by provider and model, and those of the groups, from one reading: they fit each other."""
+    period, filters = query.period, query.filters
     if query.group_by == "day":
-        series = await ledger.usage_series(period.daily(), filters=query.filters)
-        return [group(day.isoformat(), row) for day, [row] in zip(period.dates(), series, strict=True)]
-    by = (Dimension(query.group_by),)
-    rows = await ledger.usage(start=period.start, end=period.end, group_by=by, filters=query.filters)
-    return [group(row.key[0], row) for row in rows]
+        days = await ledger.usage_series(period.daily(), group_by=_BY_MODEL, filters=filters)
+        groups = [added(rows, day.isoformat()) for day, rows in zip(period.dates(), days, strict=True)]
+        return _by([row for rows in days for row in rows], 0, 1), groups
+    by = (*_BY_MODEL, query.group_by) if query.group_by else _BY_MODEL
+    rows = await ledger.usage(start=period.start, end=period.end, group_by=by, filters=filters)
+    return (_by(rows, 0, 1), _by(rows, 2)) if query.group_by else (rows, [])
 
 
-def group(key: str, row: UsageRow) -> Group:
-    """The sums of `row` under a name."""
-    return Group(key=key, **sums(row))
+def added(rows: Iterable[UsageRow], *key: str) -> UsageRow:
+    """What the rows come to together, under a key."""
+    rows = list(rows)
+    return UsageRow(key=key, **{name: sum(getattr(row, name) for row in rows) for name in SUMS})
+
+
+def _by(rows: Iterable[UsageRow], *places: int) -> list[UsageRow]:
+    """The rows summed up by what stands at these places of their keys, most expensive first."""
+    parts: dict[tuple[str, ...], list[UsageRow]] = {}
+    for row in rows:
+        parts.setdefault(tuple(row.key[place] for place in places), []).append(row)
+    return sorted((added(part, *key) for key, part in parts.items()), key=_dearest_first)
+
+
+def _dearest_first(row: UsageRow) -> tuple[int, int, tuple[str, ...]]:
+    return -row.cost_nano_usd, -row.calls, row.key
+
+
+def group(row: UsageRow) -> Group:
+    """The sums of a row with one key."""
+    return Group(key=row.key[0], **sums(row))
 
 
 def sums(row: UsageRow) -> dict[str, Any]:
@@ -152,6 +185,7 @@ def sums(row: UsageRow) -> dict[str, Any]:
         "output_tokens": row.output_tokens,
         "cached_calls": row.cached_calls,
         "failed_calls": row.failed_calls,
+        "cancelled_calls": row.cancelled_calls,
         "unpriced_calls": row.unpriced_calls,
         "saved_usd": usd(row.saved_nano_usd),
     }
@@ -185,24 +219,22 @@ async def today_usage(ledger: Ledger, time_zone: str | None) -> TodayUsage:
         calls=total.calls,
         cached_calls=total.cached_calls,
         failed_calls=total.failed_calls,
+        cancelled_calls=total.cancelled_calls,
         saved_usd=usd(total.saved_nano_usd),
         unpriced_calls=total.unpriced_calls,
     )
 
 
-def _listed(groups: list[Group], *, newest: bool) -> dict[str, Any]:
+def _listed(groups: Sequence[UsageRow], *, newest: bool) -> dict[str, Any]:
     left_out = max(0, len(groups) - MAX_GROUPS)
-    kept = groups[left_out:] if newest else groups[:MAX_GROUPS]
-    return ({"groups": kept} if groups else {}) | ({"groups_left_out": left_out} if left_out else {})
+    kept = [group(row) for row in (groups[left_out:] if newest else groups[:MAX_GROUPS])]
+    return ({"groups": kept} if kept else {}) | ({"groups_left_out": left_out} if left_out else {})
 
 
-def _breakdown(rows: Iterable[UsageRow], part: int) -> dict[str, Breakdown]:
-    sums: dict[str, tuple[int, int, int]] = {}
-    for row in rows:
-        calls, tokens, cost = sums.get(row.key[part], (0, 0, 0))
-        tokens += row.input_tokens + row.output_tokens
-        sums[row.key[part]] = (calls + row.calls, tokens, cost + row.cost_nano_usd)
+def _breakdown(rows: Iterable[UsageRow]) -> dict[str, Breakdown]:
     return {
-        name: Breakdown(calls=calls, tokens=tokens, cost=usd(cost))
-        for name, (calls, tokens, cost) in sums.items()
+        row.key[0]: Breakdown(
+            calls=row.calls, tokens=row.input_tokens + row.output_tokens, cost=usd(row.cost_nano_usd)
+        )
+        for row in rows
     }

@@ -29,7 +29,8 @@ IMPORTED = "imported"
 _NOON = time(12)
 
 Count = Annotated[int, Field(ge=0, le=10**15)]
-Dollars = Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]
+"""Of one call or day; the ledger holds the sum of thousands of days of a million each."""
 # Strict, because a number would else be taken for seconds since 1970.
 LocalTime = Annotated[datetime, Strict()]
 Day = Annotated[date, Strict()]

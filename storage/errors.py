@@ -6,7 +6,9 @@
     │   ├── DatabaseReadOnly      the file or its folder cannot be written
     │   ├── DatabaseFull          no room left on the disk
     │   ├── DatabaseTooNew        a later tierwise wrote it
-    │   └── UnknownCall           no call is recorded under that id
+    │   ├── UnknownCall           no call is recorded under that id
+    │   ├── CallsPruned           what is asked about single calls was deleted with them
+    │   └── TooManyGroups         an attribute has too many values to sum up by
     └── …                         see tierwise.routing.errors
 
 Every message is one or two sentences that say what is wrong and what to do next, and is fit to be
@@ -40,3 +42,11 @@ class DatabaseTooNew(StorageError):
 
 class UnknownCall(StorageError):
     """No call is recorded under the `call_id` that was given."""
+
+
+class CallsPruned(StorageError):
+    """Some of the single calls that must be looked into for an answer were deleted."""
+
+
+class TooManyGroups(StorageError):
+    """Sums were asked for by an attribute that has more values than anyone reads."""

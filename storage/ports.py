@@ -6,16 +6,16 @@ every real time zone are, so that local days come out exact.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import MappingProxyType
 
 from tierwise.storage.breakers import Breaker
 from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
 from tierwise.storage.conversations import ConversationRecord
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
-from tierwise.storage.records import AttemptSample, CachedAnswer, CallRecord, Dimension, UsageRow
+from tierwise.storage.records import AttemptSample, Attribute, CachedAnswer, CallRecord, Filters, UsageRow
 
-NO_FILTERS: Mapping[Dimension, str] = MappingProxyType({})
+NO_FILTERS: Filters = MappingProxyType({})
 
 FORGOTTEN_AFTER_MS = 24 * 60 * 60 * 1000
 """A breaker whose last failure is a day old is let go when another fails."""
@@ -92,13 +92,20 @@ class Ledger(ABC):
         *,
         start: int,
         end: int,
-        group_by: Sequence[Dimension] = (),
-        filters: Mapping[Dimension, str] = NO_FILTERS,
+        group_by: Sequence[Attribute] = (),
+        filters: Filters = NO_FILTERS,
     ) -> list[UsageRow]:
         """Sums over calls started in [start, end) that have every value in `filters`.
 
         Without `group_by` there is exactly one row (of zeros if nothing happened); else a row for
         each combination that occurs, most expensive first, then most calls.
+
+        Dimensions alone are summed up beforehand, and outlive the single calls. Where metadata is asked
+        about, the calls themselves are read, some thousands at a time, so that others get their turn.
+
+        Raises:
+            CallsPruned: metadata is asked about, and calls of that time were deleted.
+            TooManyGroups: metadata would give over 100,000 rows.
         """
 
     @abstractmethod
@@ -106,22 +113,28 @@ class Ledger(ABC):
         self,
         bounds: Sequence[int],
         *,
-        group_by: Sequence[Dimension] = (),
-        filters: Mapping[Dimension, str] = NO_FILTERS,
+        group_by: Sequence[Attribute] = (),
+        filters: Filters = NO_FILTERS,
     ) -> list[list[UsageRow]]:
-        """What `usage` says of each [bounds[i], bounds[i + 1]), in one reading; `bounds` ascend."""
+        """What `usage` says of each [bounds[i], bounds[i + 1]); `bounds` ascend.
+
+        It is one reading where `usage` needs only what was summed up beforehand.
+        """
 
     @abstractmethod
-    def export_calls(self, *, start: int, end: int, batch: int = 1000) -> AsyncIterator[list[CallRecord]]:
+    def export_calls(
+        self, *, start: int, end: int, filters: Filters = NO_FILTERS, batch: int = 1000
+    ) -> AsyncIterator[list[CallRecord]]:
         """The calls started in [start, end) with their attempts, oldest first, `batch` at a time.
 
+        With `filters`, those that have every value in them; provider and model are those that served.
         `features` are left out. Each batch is a reading of its own, so a slow consumer holds nobody
         up; calls recorded meanwhile are in it if they started later than those already given.
         """
 
     @abstractmethod
     async def recent_calls(
-        self, *, start: int, end: int, limit: int, filters: Mapping[Dimension, str] = NO_FILTERS
+        self, *, start: int, end: int, limit: int, filters: Filters = NO_FILTERS
     ) -> list[CallRecord]:
         """The last `limit` calls started in [start, end) that have every value in `filters`, newest first.
 
@@ -141,7 +154,10 @@ class Ledger(ABC):
 
     @abstractmethod
     async def prune(self, *, before: int) -> int:
-        """Delete the calls of all UTC days that end by `before`; the sums stay. Says how many calls."""
+        """Delete the calls of all UTC days that end by `before`; the sums stay. Says how many calls.
+
+        Room that this leaves goes back to the disk, but for some that the calls to come will need.
+        """
 
     @abstractmethod
     async def check(self) -> list[str]:
@@ -162,8 +178,9 @@ class Budgets(ABC):
     async def set_budget(self, budget: Budget, *, period_start: int) -> None:
         """Add `budget`, or put it in place of the one of that name.
 
-        If it is new, or its scope or period is, its account for the period that began at
-        `period_start` opens with what the ledger says was spent in its scope since then.
+        If it is new, or its scope or period is, its accounts begin anew. Whatever account is not there
+        yet for the period that began at `period_start`, here or in `reserve`, opens with what the ledger
+        says was spent in its scope since then.
         """
 
     @abstractmethod
@@ -186,7 +203,8 @@ class Budgets(ABC):
 
     @abstractmethod
     async def budget_spent(self, name: str, period_start: int, *, now: int) -> BudgetAccount:
-        """What is spent and, at `now`, reserved in that period; zeros if nothing is known of it."""
+        """What is spent and, at `now`, reserved in that period, which is under way; zeros if there is no
+        such budget."""
 
 
 class Outcomes(ABC):

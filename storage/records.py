@@ -4,6 +4,7 @@ Units: time is Unix epoch milliseconds, durations are milliseconds, money is nan
 an int, so that sums are exact). `None` money means that the price is unknown, never that it is 0.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
@@ -172,7 +173,7 @@ class CachedAnswer:
 
 
 class Dimension(StrEnum):
-    """What usage can be grouped and filtered by."""
+    """What every call has, and the roll-up knows."""
 
     PROVIDER = "provider"
     MODEL = "model"
@@ -180,6 +181,24 @@ class Dimension(StrEnum):
     OPERATION = "operation"
     TENANT = "tenant"
     AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataKey:
+    """A key of the calls' metadata; a call that does not have it counts as one with an empty value."""
+
+    name: str
+    """Any text but one with a quotation mark, which no JSON path of SQLite can hold."""
+
+    def __post_init__(self) -> None:
+        if '"' in self.name:
+            raise ValueError("has a quotation mark, and no metadata key with one can be asked about")
+
+
+Attribute = Dimension | MetadataKey
+"""What usage can be grouped, and calls be filtered, by."""
+Filters = Mapping[Dimension, str] | Mapping[Attribute, str]
+"""The values that calls must have; empty for those that have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,11 +210,12 @@ class UsageRow:
     """
 
     key: tuple[str, ...]
-    """One value for each dimension that was asked for, in that order."""
+    """One value for each attribute that was asked for, in that order."""
     calls: int
     cached_calls: int
     failed_calls: int
-    """Failed or cancelled."""
+    cancelled_calls: int
+    """Given up by the caller before their end."""
     unpriced_calls: int
     """Attempts whose cost is unknown: `cost_nano_usd` does not include them."""
     input_tokens: int

@@ -1,8 +1,9 @@
 """Keeps the records of calls that the store cannot take now, until it can: a call's cost must survive.
 
 Each waits in a file of its own, so that processes that share the folder need no agreement: whoever
-writes one down twice changes nothing, since the store knows the `call_id`. Where not even a file can be
-written, the record waits in memory.
+writes one down twice changes nothing, since the store knows the `call_id`. On a full disk there is room
+for some hundred files, which is taken as long as there is plenty. Where not even that helps, the record
+waits in memory.
 """
 
 import json
@@ -10,6 +11,7 @@ import logging
 import os
 import stat
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,16 +19,17 @@ from urllib.parse import quote
 
 from anyio import Lock, to_thread
 
+from tierwise.storage.ballast import Ballast
 from tierwise.storage.budgets import Crossing
 from tierwise.storage.errors import StorageError
+from tierwise.storage.files import NO_TRICKS
 from tierwise.storage.ports import Ledger
 from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
 
 _log = logging.getLogger(__name__)
 
 _MOST_IN_MEMORY = 10_000
-_NO_TRICKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Opens no link, and waits for no pipe that somebody has put there."""
+_BALLAST = "ballast"
 
 
 class Spool:
@@ -68,26 +71,48 @@ class Spool:
                 crossed += (await ledger.record(call)).crossed
                 self._memory.pop(call_id, None)
             self.waiting = False
+            await to_thread.run_sync(self._prepare)
         return tuple(crossed)
+
+    def _prepare(self) -> None:
+        if self._folder is not None:
+            with suppress(OSError):
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                Ballast(self._folder / _BALLAST).take()
 
     def _write(self, call: CallRecord) -> None:
         if self._folder is None:
             raise OSError("there is no folder for it")
         self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._folder / f"{quote(call.call_id, safe='', errors='replace')}.json"
-        part = path.with_suffix(".part")
         text = json.dumps(asdict(call) | {"features": None})
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_TRICKS, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        try:
+            _write_whole(path, text)
+        except OSError as error:
+            ballast = Ballast(self._folder / _BALLAST)
+            if not ballast.let_go(error):
+                raise
+            _write_whole(path, text)
+            ballast.take()  # what is left, before the database does
 
     def _paths(self) -> list[Path]:
         if self._folder is None or not self._folder.is_dir():
             return []
         return sorted(self._folder.glob("*.json"))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_TRICKS, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path) -> CallRecord | None:
@@ -104,7 +129,7 @@ def _read(path: Path) -> CallRecord | None:
 
 
 def _text(path: Path) -> str:
-    descriptor = os.open(path, os.O_RDONLY | _NO_TRICKS)
+    descriptor = os.open(path, os.O_RDONLY | NO_TRICKS)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError("it is no file")

@@ -1,12 +1,14 @@
 """The cost-quality curve, as a picture for terminals, SVG and PNG."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tierwise.server.errors import UnusableFile
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 _WIDTH, _HEIGHT, _MARGIN = 640, 400, 60
 _COLOURS = ("#2563eb", "#d97706", "#6b7280")
@@ -106,15 +108,11 @@ def _svg(curves: Curves) -> str:
     return "\n".join([head, background, axes, *lines, *words, "</svg>", ""])
 
 
-def _png(curves: Curves) -> Any:
-    try:
-        image, draw = importlib.import_module("PIL.Image"), importlib.import_module("PIL.ImageDraw")
-    except ImportError as error:
-        raise UnusableFile(
-            'A PNG needs Pillow: `pip install "tierwise[png]"`, or give a name that ends in .svg.'
-        ) from error
-    picture = image.new("RGB", (_WIDTH, _HEIGHT), "#ffffff")
-    pen = draw.Draw(picture)
+def _png(curves: Curves) -> "Picture":
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("RGB", (_WIDTH, _HEIGHT), "#ffffff")
+    pen = ImageDraw.Draw(picture)
     low, high = _extent(curves)
     bottom = _HEIGHT - _MARGIN
     pen.line([(_MARGIN, _MARGIN), (_MARGIN, bottom), (_WIDTH - _MARGIN, bottom)], fill="#111827")

@@ -41,9 +41,12 @@ def _opened(output: Path | None) -> Generator[IO[bytes]]:
 
 async def _export(settings: Settings, query: UsageQuery, format: Format, file: IO[bytes]) -> None:
     async with open_storage(settings) as store:
-        [total] = await store.usage(start=query.period.start, end=query.period.end)
+        total = None
+        if query.group_by is None and not query.filters:
+            [everything] = await store.usage(start=query.period.start, end=query.period.end)
+            total = everything.calls
         with _progress(hidden=not STDERR.is_terminal or file.isatty()) as progress:
-            task = progress.add_task("Exporting", total=None if query.group_by else total.calls)
+            task = progress.add_task("Exporting", total=total)
             await export(store, query, format, file, lambda rows: progress.advance(task, rows))
 
 

@@ -119,6 +119,7 @@ def _gist(found: Report) -> str:
         (f"{dollars(found.saved_usd)} less than on the complex tier's first model", True),
         (_compared(found.savings), found.savings.compared_to),
         (f"{found.failed_calls:,} failed", found.failed_calls),
+        (f"{found.cancelled_calls:,} cancelled", found.cancelled_calls),
         (f"{found.unpriced_calls:,} attempts of unknown price", found.unpriced_calls),
         (f"about {dollars(found.projected_monthly_cost)} a month", True),
     ]

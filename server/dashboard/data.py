@@ -122,8 +122,10 @@ async def dashboard(context: ToolContext, query: UsageQuery) -> Dashboard:
         summary=await usage_summary(engine.store, query),
         savings=await savings(engine.store, query),
         over_time=await over_time(engine.store, query),
-        tiers=await usage_groups(engine.store, UsageQuery(period, "tier", query.filters)),
-        models=(await usage_groups(engine.store, UsageQuery(period, "model", query.filters)))[:MOST_CHOICES],
+        tiers=await usage_groups(engine.store, UsageQuery(period, Dimension.TIER, query.filters)),
+        models=(await usage_groups(engine.store, UsageQuery(period, Dimension.MODEL, query.filters)))[
+            :MOST_CHOICES
+        ],
         latencies=_latencies(calls),
         recent_calls=[_recent(call, period) for call in calls[:MOST_LISTED]],
         budgets=[await budget_status(engine.store, engine.spending, it) for it in budgets[:MOST_BUDGETS]],

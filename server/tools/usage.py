@@ -12,12 +12,13 @@ from tierwise.server import usage
 from tierwise.server.clock import MAX_DAYS, Period
 from tierwise.server.dashboard import app
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
-from tierwise.storage.records import Dimension
+from tierwise.storage.records import Attribute, Dimension, MetadataKey
 
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _EPOCH = date(1970, 1, 1)
 """No call is older, and no arithmetic on what is later leaves the calendar."""
 _DIMENSIONS = ", ".join(Dimension)
+_LONGEST_KEY = 200
 
 
 def _iso_date(value: Any) -> Any:
@@ -30,22 +31,42 @@ def _iso_date(value: Any) -> Any:
     return day
 
 
-def _dimensions(filters: dict[str, str]) -> dict[str, str]:
+def _attribute(name: str, more: str = "") -> Attribute:
+    """The attribute of that name.
+
+    Raises:
+        ValueError: there is none; `more` are other names that the message should tell.
+    """
+    if name in set(Dimension):
+        return Dimension(name)
+    prefix, _, key = name.partition(".")
+    if prefix != "metadata" or not key or len(key) > _LONGEST_KEY:
+        raise ValueError(f"has {name[:80]!r}, which is none of {more}{_DIMENSIONS} or metadata.KEY")
+    return MetadataKey(key)
+
+
+def _group_by(name: str) -> str:
+    if name != "day":
+        _attribute(name, "day, ")
+    return name
+
+
+def _filters(filters: dict[str, str]) -> dict[str, str]:
     for name in filters:
-        if name not in set(Dimension):
-            raise ValueError(f"has {name[:80]!r}, which is none of {_DIMENSIONS}")
+        _attribute(name)
     return filters
 
 
 Day = Annotated[date, BeforeValidator(_iso_date)]
-Filters = Annotated[dict[str, str], AfterValidator(_dimensions)]
+GroupBy = Annotated[str, AfterValidator(_group_by)]
+Filters = Annotated[dict[str, str], AfterValidator(_filters)]
 
 
 class PeriodArguments(Arguments):
     """Which local days are meant: the last ones, or those from `start` to `end`."""
 
     days: int = Field(30, ge=1, le=MAX_DAYS, description="Days up to `end`")
-    start: Day | None = Field(None, description="First day, instead of `days`")
+    start: Day | None = Field(None, description="First day, not `days`")
     end: Day | None = Field(None, description="Default: today")
 
     def period(self, time_zone: str | None) -> Period:
@@ -69,8 +90,8 @@ class PeriodArguments(Arguments):
 
 
 class SummaryArguments(PeriodArguments):
-    group_by: usage.GroupBy | None = Field(None, description="Lists `groups`")
-    filters: Filters = Field({}, description='Such as {"tier": "simple"}')
+    group_by: GroupBy | None = Field(None, description=f"{_DIMENSIONS}, day or metadata.KEY")
+    filters: Filters = Field({}, description='By these: {"tier": "simple"}')
 
     def query(self, time_zone: str | None) -> usage.UsageQuery:
         """What is asked for, in the user's days.
@@ -78,8 +99,10 @@ class SummaryArguments(PeriodArguments):
         Raises:
             InvalidRequest: see `period`.
         """
-        filters = {Dimension(name): value for name, value in self.filters.items()}
-        return usage.UsageQuery(self.period(time_zone), self.group_by, filters)
+        filters = {_attribute(name): value for name, value in self.filters.items()}
+        by = self.group_by
+        group_by = by if by is None or by == "day" else _attribute(by)
+        return usage.UsageQuery(self.period(time_zone), group_by, filters)
 
 
 class TodayArguments(Arguments):
@@ -107,7 +130,7 @@ async def today_usage(context: ToolContext, arguments: TodayArguments) -> Answer
 USAGE_SUMMARY = Tool(
     name="usage_summary",
     title="Usage over days",
-    description="Calls, tokens, cost in USD and savings over days, by model and provider.",
+    description="Calls, tokens, USD and savings over days, by model and provider.",
     arguments=SummaryArguments,
     result=usage.UsageSummary,
     annotations=_READS,
@@ -118,7 +141,7 @@ USAGE_SUMMARY = Tool(
 TODAY_USAGE = Tool(
     name="today_usage",
     title="Usage today",
-    description="Calls, tokens and cost in USD since local midnight.",
+    description="Calls, tokens and USD since local midnight.",
     arguments=TodayArguments,
     result=usage.TodayUsage,
     annotations=_READS,

@@ -17,7 +17,7 @@ from tierwise.storage.budgets import (
 from tierwise.storage.records import CallRecord, Dimension
 from tierwise.storage.sqlite.database import Database
 from tierwise.storage.sqlite.text import storable
-from tierwise.storage.sqlite.usage import cost_since
+from tierwise.storage.sqlite.usage import END_OF_TIME, cost_since, read_rollup
 
 _GRACE_MS = 24 * 60 * 60 * 1000
 """How long an expired reservation stays, for a call that ends late after all to be charged to it."""
@@ -33,14 +33,17 @@ _ALL = """
     SELECT name, scope, scope_value, period, limit_nano_usd, thresholds, at_limit FROM budgets ORDER BY name
 """
 _ACCOUNT = """
-    COALESCE((SELECT nano_usd FROM spent WHERE budget = :budget AND period_start = :period_start), 0),
+    (SELECT nano_usd FROM spent WHERE budget = :budget AND period_start = :period_start),
     COALESCE((SELECT SUM(nano_usd) FROM reservations
         WHERE budget = :budget AND period_start = :period_start AND expires_at > :now AND call_id <> :call_id
     ), 0)
 """
 _STANDING = f"SELECT limit_nano_usd, at_limit, {_ACCOUNT} FROM budgets WHERE name = :budget"  # noqa: S608
+_SCOPE = "SELECT scope, scope_value FROM budgets WHERE name = ?"
+_UNOPENED = f"""
+    {_SCOPE} AND NOT EXISTS (SELECT 1 FROM spent WHERE budget = name AND period_start = ?)
+"""  # noqa: S608
 # A budget that is gone holds nothing and has no account.
-_OPEN = "INSERT OR IGNORE INTO spent SELECT name, ?, 0 FROM budgets WHERE name = ?"
 _HOLD = "INSERT INTO reservations SELECT name, ?, ?, ?, ? FROM budgets WHERE name = ?"
 _HELD = """
     SELECT budget, period_start, limit_nano_usd, thresholds, reservations.nano_usd, spent.nano_usd
@@ -61,9 +64,8 @@ def set_budget(connection: sqlite3.Connection, budget: Budget, period_start: int
     thresholds = json.dumps(budget.thresholds)
     connection.execute(_SET, (name, *meant, budget.limit_nano_usd, thresholds, budget.at_limit))
     if not same:
-        spent = cost_since(connection, period_start, _filters(budget))
         connection.execute("DELETE FROM spent WHERE budget = ?", (name,))
-        connection.execute("INSERT INTO spent VALUES (?, ?, ?)", (name, period_start, spent))
+        _open(connection, Charge(budget=budget.name, period_start=period_start))
 
 
 def delete_budget(connection: sqlite3.Connection, name: str) -> bool:
@@ -80,12 +82,19 @@ async def read_account(database: Database, name: str, period_start: int, now: in
     """See `Budgets.budget_spent`."""
     account = _account(Charge(budget=name, period_start=period_start), now, call_id="")
     [(spent, reserved)] = await database.fetch(f"SELECT {_ACCOUNT}", account)
+    if spent is None:
+        spent = 0
+        for scope, value in await database.fetch(_SCOPE, storable((name,))):
+            [[row]] = await read_rollup(database, (period_start, END_OF_TIME), (), _filters(scope, value))
+            spent = row.cost_nano_usd
     return BudgetAccount(spent_nano_usd=spent, reserved_nano_usd=reserved)
 
 
 def reserve(connection: sqlite3.Connection, reservation: Reservation, now: int) -> tuple[Refusal, ...]:
     """See `Budgets.reserve`."""
     connection.execute(_PURGE, (now - _GRACE_MS,))
+    for charge in reservation.charges:
+        _open(connection, charge)
     refused = [_refusal(connection, charge, reservation, now) for charge in reservation.charges]
     refusals = tuple(refusal for refusal in refused if refusal)
     if not refusals:
@@ -137,10 +146,18 @@ def _refusal(
     )
 
 
+def _open(connection: sqlite3.Connection, charge: Charge) -> None:
+    """See to it that there is an account. The first call of a period finds nothing spent in it; but where the
+    time zone was changed, the period that it makes has begun long ago."""
+    key = storable((charge.budget, charge.period_start))
+    for scope, value in connection.execute(_UNOPENED, key).fetchall():
+        spent = cost_since(connection, charge.period_start, _filters(scope, value))
+        connection.execute("INSERT INTO spent VALUES (?, ?, ?)", (*key, spent))
+
+
 def _hold(connection: sqlite3.Connection, charge: Charge, reservation: Reservation) -> None:
     budget, call_id = storable((charge.budget, reservation.call_id))
     amount, expires_at = reservation.amount_nano_usd, reservation.expires_at
-    connection.execute(_OPEN, (charge.period_start, budget))
     connection.execute(_HOLD, (charge.period_start, call_id, amount, expires_at, budget))
 
 
@@ -163,7 +180,5 @@ def _budget(
     )
 
 
-def _filters(budget: Budget) -> dict[Dimension, str]:
-    if budget.scope == BudgetScope.OVERALL:
-        return {}
-    return {Dimension(budget.scope): budget.scope_value}
+def _filters(scope: str, value: str) -> dict[Dimension, str]:
+    return {} if scope == BudgetScope.OVERALL else {Dimension(scope): value}

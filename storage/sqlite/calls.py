@@ -1,14 +1,14 @@
 """Reading calls back."""
 
 import json
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable
 from itertools import groupby
 from typing import Any
 
 from tierwise.storage.ports import MOST_LOOKED_AT
-from tierwise.storage.records import AttemptRecord, AttemptSample, CallRecord, CallStatus, Dimension
+from tierwise.storage.records import AttemptRecord, AttemptSample, CallRecord, CallStatus, Filters
 from tierwise.storage.sqlite.database import Database, Row
-from tierwise.storage.sqlite.text import storable
+from tierwise.storage.sqlite.filters import condition
 
 _LABELS = ("provider", "model", "tier", "operation", "tenant", "agent")
 _CALL = (
@@ -34,8 +34,9 @@ _FIRST_OF_ATTEMPT = 1 + len(_LABELS) + len(_CALL)
 _PAGE = f"""
     SELECT {", ".join(_COLUMNS)}
     FROM (
-        SELECT * FROM calls WHERE (started_at, id) > (?, ?) AND started_at < ?
-        ORDER BY started_at, id LIMIT ?
+        SELECT * FROM calls
+        WHERE (started_at, id) > (:started_at, :id) AND started_at < :end AND {{wanted}}
+        ORDER BY started_at, id LIMIT :batch
     ) AS page
     CROSS JOIN labels AS own ON own.id = page.labels
     LEFT JOIN attempts ON attempts.call = page.id
@@ -46,11 +47,12 @@ _NEWEST = f"""
     SELECT {", ".join(_COLUMNS)}
     FROM (
         SELECT id FROM (
-            SELECT id, started_at, labels FROM calls WHERE started_at >= ? AND started_at < ?
-            ORDER BY started_at DESC, id DESC LIMIT ?
+            SELECT id, started_at, labels, metadata FROM calls
+            WHERE started_at >= :start AND started_at < :end
+            ORDER BY started_at DESC, id DESC LIMIT :looked_at
         )
-        WHERE labels IN (SELECT id FROM labels WHERE {{wanted}})
-        ORDER BY started_at DESC, id DESC LIMIT ?
+        WHERE {{wanted}}
+        ORDER BY started_at DESC, id DESC LIMIT :limit
     ) AS chosen
     CROSS JOIN calls AS page ON page.id = chosen.id
     CROSS JOIN labels AS own ON own.id = page.labels
@@ -85,26 +87,30 @@ async def read_samples(database: Database, since: int, limit: int) -> list[Attem
 
 
 async def read_calls(
-    database: Database, start: int, end: int, batch: int
+    database: Database, start: int, end: int, filters: Filters, batch: int
 ) -> AsyncGenerator[list[CallRecord]]:
     """See `Ledger.export_calls`."""
-    key = (start, 0)
-    while rows := await database.fetch(_PAGE, (*key, end, batch)):
+    wanted, parameters = condition(filters)
+    query = _PAGE.format(wanted=wanted)
+    parameters |= {"started_at": start, "id": 0, "end": end, "batch": batch}
+    while rows := await database.fetch(query, parameters):
         calls = _calls(rows)
-        key = (calls[-1].started_at, rows[-1][0])
+        parameters |= {"started_at": calls[-1].started_at, "id": rows[-1][0]}
         yield calls
 
 
 async def read_newest(
-    database: Database, start: int, end: int, limit: int, filters: Mapping[Dimension, str]
+    database: Database, start: int, end: int, limit: int, filters: Filters
 ) -> list[CallRecord]:
     """See `Ledger.recent_calls`."""
-    wanted = " AND ".join(["1", *(f"{dimension.value} = ?" for dimension in filters)])
-    looked_at = MOST_LOOKED_AT if filters else limit
-    values = storable(list(filters.values()))
-    return _calls(
-        await database.fetch(_NEWEST.format(wanted=wanted), (start, end, looked_at, *values, limit))
-    )
+    wanted, parameters = condition(filters)
+    parameters |= {
+        "start": start,
+        "end": end,
+        "limit": limit,
+        "looked_at": MOST_LOOKED_AT if filters else limit,
+    }
+    return _calls(await database.fetch(_NEWEST.format(wanted=wanted), parameters))
 
 
 def _calls(rows: Iterable[Row]) -> list[CallRecord]:

@@ -4,6 +4,7 @@ import json
 import sqlite3
 
 from tierwise.storage.records import RARELY_BILLED, AttemptRecord, CallRecord
+from tierwise.storage.sqlite.metadata import metadata_text
 from tierwise.storage.sqlite.rollup import add_to_rollup
 from tierwise.storage.sqlite.text import storable
 
@@ -66,7 +67,7 @@ def _call_row(call: CallRecord, labels: int) -> tuple[object, ...]:
         call.cached,
         call.saved_nano_usd,
         call.finish_reason,
-        json.dumps(call.metadata, separators=(",", ":")) if call.metadata else None,
+        metadata_text(call.metadata),
     )
 
 

@@ -43,6 +43,9 @@ def prepare(path: Path, busy_timeout: float) -> bytes:
             _create(path)
             _refuse_read_only(path)
             with closing(connect(path, busy_timeout)) as connection:
+                if not connection.execute("PRAGMA page_count").fetchone()[0]:
+                    # So that room can be given back to the disk bit by bit, while others use the file.
+                    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 # Readers and the one writer do not wait for each other; the file remembers it.
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection, path)

@@ -1,7 +1,7 @@
 """The `Store` on SQLite."""
 
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, 
 from tierwise.storage.conversations import ConversationRecord
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
 from tierwise.storage.ports import NO_FILTERS, Store
-from tierwise.storage.records import AttemptSample, CachedAnswer, CallRecord, Dimension, UsageRow
+from tierwise.storage.records import AttemptSample, Attribute, CachedAnswer, CallRecord, Filters, UsageRow
 from tierwise.storage.sqlite.breakers import (
     claim_probe,
     half_open,
@@ -32,6 +32,7 @@ from tierwise.storage.sqlite.budgets import (
 )
 from tierwise.storage.sqlite.cache import find_alike, find_answer, keep_answer, purge
 from tierwise.storage.sqlite.calls import read_calls, read_newest, read_samples, read_scores
+from tierwise.storage.sqlite.calls_usage import read_series
 from tierwise.storage.sqlite.conversations import (
     find_conversation,
     keep_conversation,
@@ -49,7 +50,6 @@ from tierwise.storage.sqlite.outcomes import (
 from tierwise.storage.sqlite.prepare import prepare
 from tierwise.storage.sqlite.rollup import check_rollup, rebuild_rollup
 from tierwise.storage.sqlite.upkeep import prune, set_costs
-from tierwise.storage.sqlite.usage import read_series
 
 
 class SQLiteStore(Store):
@@ -100,8 +100,8 @@ class SQLiteStore(Store):
         *,
         start: int,
         end: int,
-        group_by: Sequence[Dimension] = (),
-        filters: Mapping[Dimension, str] = NO_FILTERS,
+        group_by: Sequence[Attribute] = (),
+        filters: Filters = NO_FILTERS,
     ) -> list[UsageRow]:
         [rows] = await read_series(self._database, (start, end), group_by, filters)
         return rows
@@ -110,16 +110,18 @@ class SQLiteStore(Store):
         self,
         bounds: Sequence[int],
         *,
-        group_by: Sequence[Dimension] = (),
-        filters: Mapping[Dimension, str] = NO_FILTERS,
+        group_by: Sequence[Attribute] = (),
+        filters: Filters = NO_FILTERS,
     ) -> list[list[UsageRow]]:
         return await read_series(self._database, bounds, group_by, filters)
 
-    def export_calls(self, *, start: int, end: int, batch: int = 1000) -> AsyncIterator[list[CallRecord]]:
-        return read_calls(self._database, start, end, batch)
+    def export_calls(
+        self, *, start: int, end: int, filters: Filters = NO_FILTERS, batch: int = 1000
+    ) -> AsyncIterator[list[CallRecord]]:
+        return read_calls(self._database, start, end, filters, batch)
 
     async def recent_calls(
-        self, *, start: int, end: int, limit: int, filters: Mapping[Dimension, str] = NO_FILTERS
+        self, *, start: int, end: int, limit: int, filters: Filters = NO_FILTERS
     ) -> list[CallRecord]:
         return await read_newest(self._database, start, end, limit, filters)
 

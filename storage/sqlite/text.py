@@ -9,8 +9,9 @@ def storable(row: Sequence[object]) -> tuple[object, ...]:
     No UTF-8 exists for it, and a model's name or an upstream's message may hold anything: a call
     that cost money is recorded whatever they hold.
     """
-    return tuple(_clean(value) if isinstance(value, str) else value for value in row)
+    return tuple(clean(value) if isinstance(value, str) else value for value in row)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """See `storable`."""
     return text.encode("utf-8", "replace").decode("utf-8")

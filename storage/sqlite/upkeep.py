@@ -9,6 +9,10 @@ from tierwise.storage.sqlite.rollup import DAY_MS, add_to_rollup, remove_from_ro
 
 _BATCH = 2000
 """Calls deleted in one transaction: it holds the write lock for some 20 ms."""
+_PAGES = 1000
+"""Pages given back in one transaction, which takes as long."""
+_SPARE = 10
+"""One page in so many may stay free, for the calls to come."""
 _REMEMBER = "UPDATE pruned SET before = max(before, ?)"
 _PRUNE = "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_at < ? LIMIT ?)"
 _FIND_OTHER_COST = """
@@ -30,6 +34,8 @@ async def prune(database: Database, before: int) -> int:
     deleted = 0
     while batch := await database.transact(work):
         deleted += batch
+    while await database.transact(_give_back):
+        pass
     return deleted
 
 
@@ -51,3 +57,16 @@ def set_costs(connection: sqlite3.Connection, costs: Iterable[tuple[str, int, in
 def _prune_batch(connection: sqlite3.Connection, before: int) -> int:
     connection.execute(_REMEMBER, (before,))
     return connection.execute(_PRUNE, (before, _BATCH)).rowcount
+
+
+def _give_back(connection: sqlite3.Connection) -> bool:
+    """Hand free pages back to the disk; whether there is more to do."""
+    free, pages = _number(connection, "freelist_count"), _number(connection, "page_count")
+    if free * _SPARE <= pages:
+        return False
+    connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+    return _number(connection, "freelist_count") < free
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    return connection.execute(f"PRAGMA {pragma}").fetchone()[0]

@@ -1,4 +1,4 @@
-"""Reading the roll-up."""
+"""Reading the roll-up, which knows the sums by dimensions."""
 
 import json
 import sqlite3
@@ -7,23 +7,23 @@ from itertools import pairwise
 
 from tierwise.storage.records import SUMS, Dimension, UsageRow
 from tierwise.storage.sqlite.database import Database, Row
-from tierwise.storage.sqlite.text import storable
+from tierwise.storage.sqlite.filters import labels_condition
 
 _QUARTER_MS = 15 * 60 * 1000
 """Every real time zone is off UTC by a multiple of it, so days in any of them are sums of these."""
 _SPANS = (96, 4, 1)
 """Of the rows of the roll-up, in quarter-hours: what `spans` holds."""
-_END_OF_TIME = 2**60
+END_OF_TIME = 2**60
 
 _Piece = tuple[int, int, int]
 """Rows of one span, from one quarter to before another."""
 
 
-async def read_series(
+async def read_rollup(
     database: Database, bounds: Sequence[int], group_by: Sequence[Dimension], filters: Mapping[Dimension, str]
 ) -> list[list[UsageRow]]:
     """See `Ledger.usage_series`."""
-    rows = await database.fetch(_query(group_by, filters), _parameters(bounds, filters))
+    rows = await database.fetch(*_query(bounds, group_by, filters))
     series: list[list[UsageRow]] = [[] for _ in pairwise(bounds)]
     width = 1 + len(group_by)
     for row in rows:
@@ -36,27 +36,29 @@ async def read_series(
 
 def cost_since(connection: sqlite3.Connection, start: int, filters: Mapping[Dimension, str]) -> int:
     """What the calls started from `start` on that have every value in `filters` cost, in nano-USD."""
-    found = connection.execute(_query((), filters), _parameters((start, _END_OF_TIME), filters)).fetchone()
+    found = connection.execute(*_query((start, END_OF_TIME), (), filters)).fetchone()
     return found[1 + SUMS.index("cost_nano_usd")] if found else 0
 
 
-def _query(group_by: Iterable[Dimension], filters: Iterable[Dimension]) -> str:
+def _query(
+    bounds: Sequence[int], group_by: Iterable[Dimension], filters: Mapping[Dimension, str]
+) -> tuple[str, dict[str, object]]:
     keys = [dimension.value for dimension in group_by]
     sums = ", ".join(f"SUM({name}) AS {name}" for name in SUMS)
-    wanted = " AND ".join(["1", *(f"{dimension.value} = ?" for dimension in filters)])
+    wanted, parameters = labels_condition(filters)
     # Only names of ours, from the record and the enumeration, go into the text. Summing up by labels
     # first keeps the texts of the dimensions out of the larger of the two groupings, and the LIMIT
     # keeps SQLite from taking the JSON apart again for each row.
-    return f"""
+    query = f"""
         WITH pieces (interval, span, first, last) AS (
             SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),
                 json_extract(value, '$[2]'), json_extract(value, '$[3]')
-            FROM json_each(?) LIMIT -1
+            FROM json_each(:pieces) LIMIT -1
         ), parts AS (
             SELECT interval, labels, {sums}
             FROM pieces CROSS JOIN usage
                 ON usage.span = pieces.span AND usage.quarter >= first AND usage.quarter < last
-            WHERE labels IN (SELECT id FROM labels WHERE {wanted})
+            {f"WHERE labels IN (SELECT id FROM labels WHERE {wanted})" if filters else ""}
             GROUP BY interval, labels
         )
         SELECT {", ".join(["interval", *keys])}, {sums}
@@ -64,16 +66,16 @@ def _query(group_by: Iterable[Dimension], filters: Iterable[Dimension]) -> str:
         GROUP BY {", ".join(["interval", *keys])}
         ORDER BY {", ".join(["interval", "SUM(cost_nano_usd) DESC", "SUM(calls) DESC", *keys])}
     """  # noqa: S608
+    return query, {"pieces": json.dumps(_all_pieces(bounds)), **parameters}
 
 
-def _parameters(bounds: Sequence[int], filters: Mapping[Dimension, str]) -> tuple[object, ...]:
+def _all_pieces(bounds: Sequence[int]) -> list[tuple[int, ...]]:
     quarters = [bound // _QUARTER_MS for bound in bounds]
-    pieces = [
+    return [
         (interval, *piece)
         for interval, (first, last) in enumerate(pairwise(quarters))
         for piece in _pieces(first, last)
     ]
-    return (json.dumps(pieces), *storable(list(filters.values())))
 
 
 def _pieces(first: int, last: int, spans: Sequence[int] = _SPANS) -> list[_Piece]:

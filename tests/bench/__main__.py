@@ -1,6 +1,6 @@
 """Speed and memory over stdio, beside a bare `MCPServer` in the same run; ratios hold, times do not.
 
-python -m tests.bench [--quick]
+python -m tests.bench [ledger] [--quick]
 """
 
 import json
@@ -10,17 +10,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median, quantiles
 from typing import Any
 
 import click
 
+from tests.bench.ledger import report_ledgers
+from tests.bench.timing import Sample, interleaved, timed
 from tierwise.routing.complexity import analyze
 from tierwise.routing.training.baselines import litellm_predictor, litellm_router
 
@@ -81,37 +81,6 @@ def started(command: Sequence[str]) -> Generator[Server]:
             yield Server(process)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Times in ms."""
-
-    times: list[float]
-
-    @property
-    def p50(self) -> float:
-        return median(self.times)
-
-    def __str__(self) -> str:
-        return f"{self.p50:.2f} ({quantiles(self.times, n=100)[-1]:.2f})"
-
-
-def interleaved(count: int, *timed: Callable[[], float]) -> list[Sample]:
-    """Run the timed actions in turn, `count` rounds after a tenth as many to warm up."""
-    rounds = [[action() for action in timed] for _ in range(count + count // 10)]
-    return [Sample(list(times)) for times in zip(*rounds[count // 10 :], strict=True)]
-
-
-def timed(action: Callable[[], object]) -> Callable[[], float]:
-    """The action, answering how many ms it took."""
-
-    def run() -> float:
-        start = time.perf_counter()
-        action()
-        return (time.perf_counter() - start) * 1000
-
-    return run
-
-
 def time_to_initialize(command: Sequence[str]) -> float:
     """From the start of the process until `initialize` is answered, in ms."""
     start = time.perf_counter()
@@ -169,4 +138,7 @@ def machine() -> str:
 if __name__ == "__main__":
     click.echo(machine() + "\n")
     quick = "--quick" in sys.argv
-    report(starts=5 if quick else 20, calls=300 if quick else 3000)
+    if "ledger" in sys.argv:
+        report_ledgers(quick=quick)
+    else:
+        report(starts=5 if quick else 20, calls=300 if quick else 3000)

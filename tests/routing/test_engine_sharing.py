@@ -146,7 +146,7 @@ async def test_a_call_that_is_given_up_closes_its_request_and_is_recorded_once_w
     assert (record.status, record.error, record.tier_served) == ("cancelled", None, None)
     assert [attempt.outcome for attempt in record.attempts] == ["cancelled"]
     assert record.cost_nano_usd == record.input_tokens * 10_000 > 0
-    assert (row.calls, row.failed_calls, row.cost_nano_usd) == (1, 1, record.cost_nano_usd)
+    assert (row.calls, row.cancelled_calls, row.cost_nano_usd) == (1, 1, record.cost_nano_usd)
 
 
 async def test_a_call_that_is_given_up_while_its_model_writes_is_charged_for_the_text(

@@ -196,6 +196,23 @@ def test_settings_that_do_not_fit_are_named(demo: Installation, changes: Json, s
     assert sentence in str(raised.value)
 
 
+async def test_what_was_spent_counts_in_another_time_zone_too(installation: Installation, fake: FakeProvider):
+    fake.always("small", ok(usage=USAGE))
+    installation.configure(
+        {"budgets": [{**DAILY, "limit_usd": 0.01}], "usage_tracking": {"time_zone": "UTC"}}
+    )
+    async with installation.client() as client:
+        receipt = await chat(client, "Hello", max_tokens=50)
+    installation.configure({"usage_tracking": {"time_zone": "Asia/Kathmandu"}})
+    async with installation.client() as client:
+        [budget] = (await read(client, "usage://budget/all"))["budgets"]
+        assert budget["spent_usd"] == receipt["cost_usd"] > 0
+        second = await chat(client, "Hello again", max_tokens=50)
+        [budget] = (await read(client, "usage://budget/all"))["budgets"]
+    assert budget["resets_at"].endswith("T00:00:00+05:45")
+    assert budget["spent_usd"] == pytest.approx(receipt["cost_usd"] + second["cost_usd"])
+
+
 # The forecast, from the ledger
 
 

@@ -350,7 +350,7 @@ async def test_a_client_that_cancels_closes_the_upstream_request_and_the_call_is
             tasks.cancel_scope.cancel()
         await slow.left.wait()
     spent = await installation.ledger()
-    assert (spent["calls"], spent["failed_calls"]) == (1, 1)
+    assert (spent["calls"], spent["cancelled_calls"]) == (1, 1)
     assert spent["cost"] > 0  # the provider has read the prompt
 
 

@@ -314,6 +314,14 @@ SENTENCES = [
         "line 2: usage_tracking.pricing.a/b.output is missing; add it.",
     ),
     (
+        "usage_tracking.pricing.x = {input = 1e9, output = 1}",
+        "line 1: usage_tracking.pricing.x.input must be at most 1000000",
+    ),
+    (
+        "usage_tracking.pricing.x = {input = -1, output = 1}",
+        "line 1: usage_tracking.pricing.x.input must be at least 0",
+    ),
+    (
         "usage_tracking.pricing.x = {input = inf, output = 1}",
         "line 1: usage_tracking.pricing.x.input must be a finite number.",
     ),

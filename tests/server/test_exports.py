@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -111,6 +112,19 @@ async def test_sums_are_exported_by_any_dimension(filled: Installation):
     assert [(row["key"], row["cost"]) for row in by_model] == [("large", 1.5), ("small", 7e-9)]
 
 
+async def test_filters_export_only_the_calls_that_have_every_value(filled: Installation):
+    assert [
+        row["call_id"] for row in table(out(await filled.run("export", *WHEN, "--filter", "tenant=")))
+    ] == [
+        "b",
+        "c",
+    ]
+    metadata = ("--filter", "metadata.ünï=✓", "--filter", "model=small")
+    assert [row["call_id"] for row in table(out(await filled.run("export", *WHEN, *metadata)))] == ["a"]
+    by_tier = table(out(await filled.run("export", *WHEN, *metadata, "--aggregate", "metadata.ünï")))
+    assert [(row["key"], row["calls"]) for row in by_tier] == [("✓", "1")]
+
+
 async def test_a_file_is_replaced_whole_and_only_its_owner_reads_it(filled: Installation, tmp_path: Path):
     target = tmp_path / "calls.csv"
     target.write_text("before")
@@ -136,6 +150,8 @@ async def test_an_export_that_fails_leaves_the_old_file_and_no_other(filled: Ins
         (["-o", "no/such/folder/calls.csv"], 1, "Cannot write no/such/folder/calls.csv: No such file"),
         (["--format", "parquet"], 2, "Parquet is no text: name a file with -o."),
         (["--format", "xlsx"], 2, "'xlsx' is not one of"),
+        (["--filter", "colour=red"], 2, "`filters` has 'colour', which is none of provider, model, "),
+        (["--aggregate", "colour"], 2, "`group_by` has 'colour', which is none of day, "),
         (["--days", "0"], 2, "0 is not in the range"),
         (["--days", "1000000000"], 2, "is not in the range"),
         (["--start", "2026-03-02", "--end", "2026-03-01"], 2, "`start` 2026-03-02 comes after the last day"),
@@ -176,7 +192,7 @@ async def test_parquet_without_its_library_names_the_extra(filled: Installation,
 
 
 async def test_parquet_holds_the_calls_with_their_types(filled: Installation, tmp_path: Path):
-    parquet: Any = pytest.importorskip("pyarrow.parquet")
+    parquet: Any = import_module("pyarrow.parquet")  # its types are not known
     target = tmp_path / "calls.parquet"
     assert out(await filled.run("export", *WHEN, "--format", "parquet", "-o", str(target))) == ""
     rows = parquet.read_table(target).to_pylist()
@@ -223,6 +239,15 @@ async def test_a_long_export_is_a_link_to_a_file_in_the_data_folder(demo: Instal
     assert link["file"] == path.as_uri()
     assert path.stat().st_size == link["bytes"] > 500_000
     assert len(json.loads(path.read_text())) == 1500
+
+
+async def test_parquet_is_a_link_however_short_it_is(demo: Installation):
+    parquet: Any = import_module("pyarrow.parquet")
+    await recent(demo, 2)
+    link: Json = json.loads((await resource(demo, "usage://export/parquet/2")).text)
+    assert (link["calls"], link["note"]) == (2, "Parquet is no text, so it is in a file.")
+    [path] = (demo.data / "exports").iterdir()
+    assert len(parquet.read_table(path).to_pylist()) == 2
 
 
 async def test_an_unknown_format_is_refused_with_the_known_ones(demo: Installation):

@@ -160,7 +160,7 @@ async def test_sigterm_ends_the_http_server_and_records_what_was_in_flight(
             server.child.send_signal(signal.SIGTERM)
             assert await server.ended(within=8) == 0
     spent = await installation.ledger()
-    assert (spent["calls"], spent["failed_calls"]) == (1, 1)
+    assert (spent["calls"], spent["cancelled_calls"]) == (1, 1)
 
 
 async def test_a_port_that_is_taken_ends_the_server_with_an_error(demo: Installation):

@@ -133,6 +133,8 @@ async def test_a_file_that_is_cut_off_imports_nothing(demo: Installation, path: 
     ("changes", "sentence"),
     [
         ({"sessions": [session("2026-03-28T10:00:00", input_tokens=-1)]}, "sessions.0.input_tokens: "),
+        ({"sessions": [session("2026-03-28T10:00:00", cost_usd=1e9)]}, "sessions.0.cost_usd: "),
+        ({"daily_totals": {"2026-03-28": total(1, -1, 1)}}, "daily_totals.2026-03-28.cost: "),
         ({"sessions": [session("yesterday")]}, "sessions.0.timestamp: "),
         ({"sessions": [session("2026-03-28T10:00:00", cost_usd=float("nan"))]}, "sessions.0.cost_usd: "),
         ({"daily_totals": {"28.3.2026": total(1, 1, 1)}}, "daily_totals.28.3.2026"),

@@ -175,7 +175,7 @@ async def test_the_server_ends_at_once_and_what_was_in_flight_is_recorded(
         assert "Traceback" not in server.stderr
     spent = await installation.ledger()
     assert code == 0
-    assert (spent["calls"], spent["failed_calls"]) == (1, 1)
+    assert (spent["calls"], spent["cancelled_calls"]) == (1, 1)
     assert spent["cost"] > 0
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.server.books import at, ledger, record
 from tests.server.harness import Installation, chat, structured
 from tests.storage.samples import attempt, call
+from tierwise.server.retention import prune_by_itself
 from tierwise.storage.records import AttemptRecord, CallRecord
 
 pytestmark = pytest.mark.anyio
@@ -127,6 +128,15 @@ async def test_a_server_keeps_calls_for_as_long_as_the_settings_say(demo: Instal
     async with demo.client() as client:
         await chat(client, "Hello")
     assert len(await calls(demo)) == 4
+
+
+async def test_a_server_whose_clock_is_years_ahead_deletes_nothing(demo: Installation):
+    await record(demo, call("old", started_at=days_ago(400)), call("older", started_at=days_ago(401)))
+    async with ledger(demo) as store:
+        assert await prune_by_itself(store, 30, "UTC") == 0
+        await store.record(call("new", started_at=days_ago(1)))
+        assert await prune_by_itself(store, 30, "UTC") == 2
+    assert set(await calls(demo)) == {"new"}
 
 
 async def test_a_server_keeps_calls_for_ever_where_the_settings_say_nothing(demo: Installation):

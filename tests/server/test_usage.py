@@ -18,7 +18,7 @@ from tests.server.test_resources import read
 from tests.storage.samples import attempt, call
 from tierwise.server.clock import Period
 from tierwise.server.series import Granularity, time_series
-from tierwise.storage.records import CallRecord
+from tierwise.storage.records import CallRecord, CallStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -110,7 +110,7 @@ async def test_days_without_calls_are_listed_in_order_and_the_oldest_are_left_ou
 
 GROUP_SUMS = (
     *("calls", "tokens", "cost", "input_tokens", "output_tokens", "cached_calls", "failed_calls"),
-    *("unpriced_calls", "saved_usd"),
+    *("cancelled_calls", "unpriced_calls", "saved_usd"),
 )
 
 
@@ -145,8 +145,10 @@ async def test_filters_count_only_the_calls_that_have_every_value(berlin: Client
         ({"start": "2026-03-01", "days": 3}, "`days` and `start` contradict each other: give one of them."),
         ({"days": 0}, "`days` must be at least 1."),
         ({"days": 10**9}, "`days` must be at most 3,660."),
-        ({"group_by": "colour"}, "`group_by` must be 'provider', 'model', 'tier', "),
-        ({"filters": {"colour": "red"}}, "`filters` has 'colour', which is none of provider, model, tier, "),
+        ({"group_by": "colour"}, "`group_by` has 'colour', which is none of day, provider, "),
+        ({"group_by": "metadata." + "x" * 201}, "`group_by` has 'metadata.xxx"),
+        ({"filters": {"colour": "red"}}, "`filters` has 'colour', which is none of provider, model, "),
+        ({"filters": {"metadata.project": 5}}, "`filters.metadata.project` must be text."),
         ({"filters": {"model": 5}}, "`filters.model` must be text."),
         ({"filters": "model=large"}, "`filters` must be an object."),
     ],
@@ -267,7 +269,7 @@ async def test_the_command_line_says_what_the_tool_says(installation: Installati
         spent("a", "2026-03-28T12:00", 3000, provider="fake", model="fake/small", tenant="acme"),
         spent("b", "2026-03-28T13:00", 4000, provider="fake", model="fake/small"),
     )
-    options = ["--start", "2026-03-28", "--end", "2026-03-29", "--tenant", "acme", "--group-by", "day"]
+    options = ["--start", "2026-03-28", "--end", "2026-03-29", "--filter", "tenant=acme", "--group-by", "day"]
     ended = await installation.run("usage", *options, "--compared-to", "fake/large", "--json")
     found: Json = json.loads(ended.stdout)
     assert [(group["key"], group["calls"]) for group in found["groups"]] == [
@@ -277,6 +279,44 @@ async def test_the_command_line_says_what_the_tool_says(installation: Installati
     assert found["total_calls"] == 1
     assert found["savings"]["compared_to"] == "fake/large"
     assert found["savings"]["on_compared_usd"] == pytest.approx(10 * 100e-6 + 3 * 200e-6)
+
+
+async def test_usage_can_be_asked_by_metadata(demo: Installation):
+    await record(
+        demo,
+        spent("a", "2026-03-28T12:00", 3_000, metadata={"project": "site", "team": "web"}),
+        spent("b", "2026-03-28T13:00", 4_000, metadata={"project": "shop", "team": "web"}, model="large"),
+        spent("c", "2026-03-29T13:00", 5_000, cached=True),
+    )
+    async with demo.client() as client:
+        found = await summary(client, group_by="metadata.project")
+        web = await summary(client, group_by="day", filters={"metadata.team": "web"})
+    assert [(group["key"], group["calls"], group["cost"]) for group in found["groups"]] == [
+        ("", 1, 5e-6),
+        ("shop", 1, 4e-6),
+        ("site", 1, 3e-6),
+    ]
+    assert (found["total_calls"], found["cached_calls"], found["total_cost_usd"]) == (3, 1, 12e-6)
+    assert [(group["key"], group["calls"]) for group in web["groups"]] == [
+        ("2026-03-28", 2),
+        ("2026-03-29", 0),
+        ("2026-03-30", 0),
+    ]
+    assert web["model_breakdown"]["large"] == {"calls": 1, "tokens": 13, "cost": 4e-6}
+    options = ["--start", "2026-03-28", "--group-by", "metadata.team", "--filter", "metadata.project=shop"]
+    ended = await demo.run("usage", *options)
+    lines = {line.split()[0]: line for line in ended.stdout.decode().splitlines() if line.strip()}
+    assert "$0.000004" in lines["web"]
+    assert "metadata.team" in lines
+
+
+async def test_metadata_of_pruned_days_is_refused_with_the_first_day_that_is_left(demo: Installation):
+    await record(demo, spent("a", "2026-03-28T12:00", metadata={"project": "site"}))
+    assert (await demo.run("prune", "--keep-days", "30")).returncode == 0
+    ended = await demo.run("usage", "--start", "2026-03-01", "--group-by", "metadata.project")
+    assert ended.returncode == 1
+    assert "Metadata is known of single calls only, and those before 20" in ended.stderr.decode()
+    assert (await demo.run("usage", "--start", "2026-03-01", "--group-by", "day")).returncode == 0
 
 
 async def test_the_table_has_a_bar_for_each_row_as_long_as_its_cost(installation: Installation):
@@ -294,6 +334,15 @@ async def test_the_table_has_a_bar_for_each_row_as_long_as_its_cost(installation
     assert "on fake/small" in ended.stdout.decode()
 
 
+async def test_the_report_tells_failed_calls_from_cancelled_ones(demo: Installation):
+    statuses = [CallStatus.FAILED, CallStatus.CANCELLED, CallStatus.CANCELLED]
+    await record(
+        demo, *(spent(str(n), "2026-03-28T12:00", status=status) for n, status in enumerate(statuses))
+    )
+    ended = await demo.run("usage", "--start", "2026-03-28", "--end", "2026-03-28")
+    assert "· 1 failed · 2 cancelled ·" in " ".join(ended.stdout.decode().split())
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -301,7 +350,15 @@ async def test_the_table_has_a_bar_for_each_row_as_long_as_its_cost(installation
         (["--start", "soon"], "`start` must be a date from 1970 on"),
         (["--compared-to", "parrot-7b"], "There is no model 'parrot-7b'"),
         (["--compared-to", "nameless"], "Cannot compare with unpriced: no price is known for unpriced"),
-        (["--group-by", "colour"], "'colour' is not one of 'provider', "),
+        (["--group-by", "colour"], "`group_by` has 'colour', which is none of day, provider, "),
+        (["--group-by", "metadata"], "`group_by` has 'metadata', which is none of day, provider"),
+        (
+            ["--group-by", 'metadata.a"b'],
+            "`group_by` has a quotation mark, and no metadata key",
+        ),
+        (["--filter", "tenant"], "'tenant' is not of the form NAME=VALUE"),
+        (["--filter", "tenant=a", "--filter", "tenant=b"], "'tenant' can have one value only."),
+        (["--filter", "day=2026-03-28"], "`filters` has 'day', which is none of provider, model, "),
         (["--watch"], "--watch draws in a terminal"),
     ],
 )

@@ -238,6 +238,28 @@ async def test_a_new_budget_opens_with_what_its_scope_has_spent_in_the_period(st
     assert await account(store, "total", start=0) == (1_111, 0)
 
 
+async def test_a_period_that_began_before_anyone_reserved_in_it_opens_with_what_was_spent(
+    store: Store,
+) -> None:
+    """Such as that of another time zone."""
+    await store.set_budget(budget(scope=BudgetScope.TENANT, scope_value="acme"), period_start=MIDNIGHT)
+    await store.record(call("early", attempt(cost_nano_usd=5), tenant="acme", started_at=MIDNIGHT + HOUR))
+    await store.record(
+        call("late", attempt(cost_nano_usd=300), tenant="acme", started_at=MIDNIGHT + 2 * HOUR)
+    )
+    await store.record(call("other", attempt(cost_nano_usd=50), started_at=MIDNIGHT + 2 * HOUR))
+    shifted = MIDNIGHT + 2 * HOUR
+    assert await account(store, start=shifted) == (300, 0)
+    charge = Charge(budget="all", period_start=shifted)
+    too_much = reservation("a", 701, charges=(charge,))
+    assert await store.reserve(too_much, now=NOON) == (
+        Refusal(budget="all", limit_nano_usd=1_000, spent_nano_usd=300, reserved_nano_usd=0),
+    )
+    assert await store.reserve(reservation("a", 700, charges=(charge,)), now=NOON) == ()
+    await store.record(call("a", attempt(cost_nano_usd=500), tenant="acme"))
+    assert await account(store, start=shifted) == (800, 0)
+
+
 async def test_a_budget_whose_scope_changes_is_opened_anew(store: Store) -> None:
     await store.set_budget(budget(), period_start=MIDNIGHT)
     await spend(store, "a", 300)

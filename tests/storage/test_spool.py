@@ -1,7 +1,10 @@
 """Calls that the store cannot take at once are written down later."""
 
 import os
+import sys
 from pathlib import Path
+from shutil import which
+from subprocess import CompletedProcess, run
 
 import pytest
 
@@ -43,7 +46,7 @@ async def test_a_spooled_call_is_written_down_as_it_was_by_a_later_process(
     assert later.waiting
     await later.replay(store)
     assert await ledger(store) == list(CALLS)
-    assert list(folder.iterdir()) == []
+    assert list(folder.glob("*.json")) == []
     assert not later.waiting
 
 
@@ -73,6 +76,32 @@ async def test_where_no_file_can_be_written_calls_wait_in_memory(store: Store, f
         assert spool.waiting
         await spool.replay(store)
     assert await ledger(store) == [CALLS[0]]
+
+
+DISK = ("unshare", "--map-root-user", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=3M tmpfs "$0"; ')
+"""A small disk of one's own, for the shell commands that are added to the last word."""
+
+
+def on_a_small_disk(folder: Path, commands: str) -> CompletedProcess[str]:
+    """Run shell commands, in which `$0` is a disk of 3 MB and `$1` the Python that runs this."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [*DISK[:-1], DISK[-1] + commands, str(folder), sys.executable]
+    return run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+
+
+@pytest.mark.skipif(
+    which("unshare") is None or on_a_small_disk(Path("/tmp"), "true").returncode != 0,  # noqa: S108  not written to
+    reason="needs the right to mount a disk of its own",
+)
+def test_calls_that_a_full_disk_turns_away_outlive_the_process(tmp_path: Path) -> None:
+    worker = '"$1" -m tests.storage.full_disk_worker "$0"'
+    ended = on_a_small_disk(
+        tmp_path, f'{worker} fill; ls "$0"/calls.spool/*.json; rm "$0/filler"; {worker} after'
+    )
+    assert ended.returncode == 0, ended.stderr
+    made, *spooled, known = ended.stdout.split()
+    assert len(spooled) == 20
+    assert known == made
 
 
 class Full(SQLiteStore):

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.storage.samples import DAY, HOUR, MIDNIGHT, NOON, QUARTER, attempt, call, outcome
+from tierwise.storage.errors import TooManyGroups
 from tierwise.storage.ports import Store
-from tierwise.storage.records import Dimension
+from tierwise.storage.records import Dimension, MetadataKey
 from tierwise.storage.sqlite import open_store
 from tierwise.storage.sqlite.rollup import rebuild_day
 
@@ -27,15 +28,21 @@ def execute(path: Path, sql: str) -> list[Any]:
         return connection.execute(sql).fetchall()
 
 
-def add_calls(path: Path, count: int, **fields: Any) -> None:
-    """Many calls at once, all like one."""
+def query(path: Path, sql: str) -> int:
+    """The one number that the answer is."""
+    [(number,)] = execute(path, sql)
+    return number
+
+
+def add_calls(path: Path, count: int, name: str = "many", **fields: Any) -> None:
+    """Many calls at once, all like one but for what `fields` make of their number `n`."""
     names = ", ".join(["latency_us", "labels", "status", "cached", *fields])
     values = ", ".join(["1", "1", "'ok'", "0", *(str(value) for value in fields.values())])
     execute(
         path,
         f"""
         WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT {count})
-        INSERT INTO calls (call_id, {names}) SELECT 'many-' || n, {values} FROM number
+        INSERT INTO calls (call_id, {names}) SELECT '{name}-' || n, {values} FROM number
         """,  # noqa: S608
     )
 
@@ -53,7 +60,7 @@ async def three_days(store: Store) -> None:
         "UPDATE usage SET cost_nano_usd = cost_nano_usd + 1 WHERE span = {span} AND quarter = {quarter}",
         "UPDATE usage SET calls = calls - 1 WHERE span = {span} AND quarter = {quarter}",
         "DELETE FROM usage WHERE span = {span} AND quarter = {quarter}",
-        "INSERT INTO usage VALUES ({span}, {quarter}, 99, 1, 0, 0, 0, 0, 0, 0, 0)",
+        "INSERT INTO usage VALUES ({span}, {quarter}, 99, 1, 0, 0, 0, 0, 0, 0, 0, 0)",
     ],
 )
 async def test_sums_that_are_not_those_of_the_calls_are_found_and_made_anew(
@@ -113,6 +120,31 @@ async def test_pruning_takes_many_calls_in_several_transactions(path: Path) -> N
         assert len(execute(path, "SELECT * FROM attempts")) == 1
 
 
+async def test_pruning_gives_the_room_back_to_the_disk_while_others_use_the_file(path: Path) -> None:
+    async with open_store(path, max_cache_bytes=0) as other, open_store(path, max_cache_bytes=0) as store:
+        await other.record(call("a", attempt()))
+        add_calls(path, 50_000, started_at=MIDNIGHT - DAY)
+        full = query(path, "PRAGMA page_count")
+        assert await store.prune(before=MIDNIGHT) == 50_000
+        assert query(path, "PRAGMA page_count") < full / 5
+        assert query(path, "PRAGMA freelist_count") <= query(path, "PRAGMA page_count") / 10
+        await other.record(call("b", attempt()))
+        [row] = await other.usage(start=NOON, end=NOON + QUARTER)
+        assert row.calls == 2
+    assert path.stat().st_size < full * 4096 / 5
+    assert execute(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_pruning_a_little_leaves_the_room_for_the_calls_to_come(path: Path) -> None:
+    async with open_store(path, max_cache_bytes=0) as store:
+        await store.record(call("a", attempt()))
+        add_calls(path, 20_000, started_at=NOON)
+        add_calls(path, 1_000, "old", started_at=MIDNIGHT - DAY)
+        full = query(path, "PRAGMA page_count")
+        assert await store.prune(before=MIDNIGHT) == 1_000
+        assert query(path, "PRAGMA page_count") == full
+
+
 async def test_a_call_takes_less_than_250_bytes(path: Path) -> None:
     async with open_store(path, max_cache_bytes=0):
         pass
@@ -147,3 +179,23 @@ async def test_long_periods_are_read_from_rows_of_days(path: Path) -> None:
         before = await store.usage(start=start, end=end, group_by=[Dimension.MODEL])
         execute(path, f"DELETE FROM usage WHERE span < 96 AND quarter >= {MIDNIGHT // QUARTER}")  # noqa: S608
         assert await store.usage(start=start, end=end, group_by=[Dimension.MODEL]) == before
+
+
+async def test_metadata_is_summed_up_over_more_calls_than_are_read_at_once(path: Path) -> None:
+    halves = """'{"half":"' || (n % 2) || '"}'"""
+    async with open_store(path, max_cache_bytes=0) as store:
+        await store.record(call("a", attempt()))
+        add_calls(path, 60_000, started_at=NOON, metadata=halves)
+        add_calls(path, 52_000, "later", started_at=f"{NOON} + n", metadata=halves)
+        rows = await store.usage(start=NOON, end=NOON + HOUR, group_by=[MetadataKey("half")])
+        assert {row.key: row.calls for row in rows} == {("0",): 56_000, ("1",): 56_000, ("",): 1}
+
+
+async def test_sums_by_a_key_with_more_values_than_anyone_reads_are_refused(path: Path) -> None:
+    async with open_store(path, max_cache_bytes=0) as store:
+        await store.record(call("a", attempt()))
+        add_calls(path, 100_001, started_at=f"{NOON} + n", metadata="""'{"id":"' || n || '"}'""")
+        with pytest.raises(TooManyGroups, match="more than 100,000 groups"):
+            await store.usage(start=NOON, end=NOON + HOUR, group_by=[MetadataKey("id")])
+        [row] = await store.usage(start=NOON, end=NOON + HOUR, filters={MetadataKey("id"): "77777"})
+        assert row.calls == 1

@@ -23,6 +23,7 @@ def usage_row(*key: str, **sums: int) -> UsageRow:
         "calls": 0,
         "cached_calls": 0,
         "failed_calls": 0,
+        "cancelled_calls": 0,
         "unpriced_calls": 0,
         "input_tokens": 0,
         "output_tokens": 0,
@@ -72,10 +73,14 @@ async def test_a_cached_call_costs_nothing_and_says_what_it_saved(store: Store) 
     assert await totals(store) == usage_row(calls=1, cached_calls=1, saved_nano_usd=700)
 
 
-@pytest.mark.parametrize("status", [CallStatus.FAILED, CallStatus.CANCELLED])
-async def test_a_failed_or_cancelled_call_is_a_call_too(store: Store, status: CallStatus) -> None:
-    await store.record(call("a", status=status, error="connection_failed"))
-    assert await totals(store) == usage_row(calls=1, failed_calls=1)
+async def test_failed_and_cancelled_calls_are_calls_too_and_told_apart(store: Store) -> None:
+    for name, status in (
+        ("a", CallStatus.FAILED),
+        ("b", CallStatus.CANCELLED),
+        ("c", CallStatus.CANCELLED),
+    ):
+        await store.record(call(name, status=status))
+    assert await totals(store) == usage_row(calls=3, failed_calls=1, cancelled_calls=2)
 
 
 async def test_recording_the_same_call_again_changes_nothing(store: Store) -> None:

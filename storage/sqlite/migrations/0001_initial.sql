@@ -60,6 +60,7 @@ CREATE TABLE usage (
     calls INTEGER NOT NULL,
     cached_calls INTEGER NOT NULL,
     failed_calls INTEGER NOT NULL,
+    cancelled_calls INTEGER NOT NULL,
     unpriced_calls INTEGER NOT NULL,
     input_tokens INTEGER NOT NULL,
     output_tokens INTEGER NOT NULL,
@@ -75,13 +76,14 @@ INSERT INTO spans VALUES (1), (4), (96);
 -- its own. The one definition for recording, checking and rebuilding.
 CREATE VIEW shares AS
     SELECT id AS call, started_at, started_at / 900000 AS quarter, labels, 1 AS calls,
-        cached AS cached_calls, status <> 'ok' AS failed_calls, 0 AS unpriced_calls, 0 AS input_tokens,
-        0 AS output_tokens, 0 AS cost_nano_usd, COALESCE(saved_nano_usd, 0) AS saved_nano_usd
+        cached AS cached_calls, status = 'failed' AS failed_calls, status = 'cancelled' AS cancelled_calls,
+        0 AS unpriced_calls, 0 AS input_tokens, 0 AS output_tokens, 0 AS cost_nano_usd,
+        COALESCE(saved_nano_usd, 0) AS saved_nano_usd
     FROM calls
     UNION ALL
     SELECT calls.id, calls.started_at, calls.started_at / 900000, attempts.labels, 0,
-        0, 0, attempts.cost_nano_usd IS NULL, input_tokens,
-        output_tokens, COALESCE(attempts.cost_nano_usd, 0), 0
+        0, 0, 0,
+        attempts.cost_nano_usd IS NULL, input_tokens, output_tokens, COALESCE(attempts.cost_nano_usd, 0), 0
     FROM calls JOIN attempts ON attempts.call = calls.id;
 
 -- Raw rows of calls started before this (epoch ms, at the start of a UTC day) may be gone.
