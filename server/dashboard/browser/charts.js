@@ -41,7 +41,7 @@ class Chart {
       scales: { x: { time: false, range: [-0.5, starts.length - 0.5] }, y: { range } },
       series: [{}, ...series],
       axes: [
-        { ...axis, grid: { show: false }, splits: (u) => this._splits(u), values: (u, at) => at.map((i) => shortTime(starts[i], granularity)) },
+        { ...axis, size: 30, grid: { show: false }, splits: (u) => this._splits(u), values: (u, at) => at.map((i) => shortTime(starts[i], granularity)) },
         { ...axis, size: 64, grid: { stroke: line, width: 1 }, values: (u, at) => at.map(axisText) },
       ],
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },

@@ -74,8 +74,8 @@ function table(caption, columns, rows) {
   );
 }
 
-/** What scrolls can be reached with the keyboard. */
-const scrolling = (label, content) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, content);
+/** What scrolls can be reached with the keyboard; what is broad does so on narrow screens. */
+const scrolling = (label, content, broad = false) => h("div", { class: broad ? "scroll broad" : "scroll", tabindex: "0", role: "region", "aria-label": label }, content);
 
 /** The figures behind a picture. */
 const figures = (caption, columns, rows) =>

@@ -12,16 +12,21 @@ let data = null;
 let live = source.live;
 let loading = null;
 
-const cards = [
-  new Card({ id: "spend", title: "Spend over time", wide: true, controls: splitSwitch(() => show()), slice: (it) => it.over_time && { overTime: it.over_time, split: splitBy }, draw: drawSpend }),
+const spend = new Card({ id: "spend", title: "Spend over time", wide: true, controls: splitSwitch(() => show()), slice: (it) => !it.over_time ? null : { overTime: it.over_time, split: splitBy }, draw: drawSpend });
+const left = [
   new Card({ id: "savings", title: "Savings", about: "What the same calls would have cost.", slice: (it) => it.savings ?? null, draw: drawSavings }),
-  new Card({ id: "mix", title: "Routing mix", about: "Where the calls went.", slice: (it) => it.tiers && { tiers: it.tiers, models: it.models, calls: it.summary.total_calls }, draw: drawMix }),
   new Card({ id: "cache", title: "From the cache", about: "Share of calls that were answered without a model.", slice: (it) => it.over_time ?? null, draw: drawCache }),
+  new Card({ id: "budgets", title: "Budgets", about: "Whatever the filters.", slice: (it) => (it.budgets?.length ? { budgets: it.budgets, leftOut: it.budgets_left_out } : null), draw: drawBudgets }),
+];
+const right = [
+  new Card({ id: "mix", title: "Routing mix", about: "Where the calls went.", slice: (it) => !it.tiers ? null : { tiers: it.tiers, models: it.models, calls: it.summary.total_calls }, draw: drawMix }),
   new Card({ id: "latency", title: "Latency", about: "Of the newest 1,000 calls: from the median to what 95% stay within.", slice: (it) => (it.latencies?.length ? it.latencies : null), draw: drawLatency }),
-  new Card({ id: "budgets", title: "Budgets", about: "Whatever the filters.", wide: true, slice: (it) => (it.budgets?.length ? { budgets: it.budgets, leftOut: it.budgets_left_out } : null), draw: drawBudgets }),
+];
+const below = [
   new Card({ id: "calls", title: "Recent calls", wide: true, slice: (it) => (it.recent_calls?.length ? { calls: it.recent_calls, timeZone: it.time_zone } : null), draw: drawCalls }),
   new Card({ id: "health", title: "Providers", about: "Whatever the filters.", wide: true, slice: (it) => (it.health === undefined ? null : { health: it.health, problem: it.health_problem }), draw: drawHealth }),
 ];
+const cards = [spend, ...left, ...right, ...below];
 const EVEN_WITHOUT_CALLS = new Set(["budgets", "health"]);
 
 // Filters
@@ -102,7 +107,7 @@ function arrived(found, aloud = false) {
   if (aloud) announce(`${count(calls)} calls, ${dollars(cost)}.`);
 }
 
-const zoneText = () => (data.time_zone ? ` · days of ${data.time_zone}` : "");
+const zoneText = () => (data.time_zone ? `, ${data.time_zone}` : "");
 
 function show(again = false) {
   if (!data) return;
@@ -184,7 +189,8 @@ const given = Object.fromEntries(source.app ? [] : new URLSearchParams(location.
 query = given.days || given.start ? given : { ...given, days: "30" };
 setLive(live);
 buildFilters();
-byId("cards").replaceChildren(...cards.map((card) => card.element));
+const elements = (some) => some.map((card) => card.element);
+byId("cards").replaceChildren(spend.element, h("div", { class: "stack" }, elements(left)), h("div", { class: "stack" }, elements(right)), ...elements(below));
 if (source.app) {
   byId("live").hidden = true;
   byId("theme").closest("label").hidden = true;

@@ -35,14 +35,15 @@ function budgetOutlook(it) {
   return told && told[0].toUpperCase() + told.slice(1);
 }
 
+const _UNUSED = ["soft", "not called"];
 const _STATES = { closed: ["good", "well"], half_open: ["warn", "on trial"], open: ["bad", "left alone"] };
 
 function drawHealth({ health, problem }) {
   if (!health) return [h("p", { class: "warn" }, `Cannot be told: ${problem}`)];
   if (!health.deployments.length) return [h("p", { class: "soft" }, "No model can be used yet: set a provider's key.")];
   const rows = health.deployments.map((it) => {
-    const [tone, word] = _STATES[it.state] ?? ["warn", it.state];
     const seen = it.traffic;
+    const [tone, word] = it.state === "closed" && !seen ? _UNUSED : _STATES[it.state] ?? ["warn", it.state];
     const error = seen?.last_error ? `${seen.last_error}${seen.last_error_at ? `, ${moment(seen.last_error_at)} UTC` : ""}` : "";
     return [
       it.model,
@@ -55,7 +56,7 @@ function drawHealth({ health, problem }) {
     ];
   });
   const columns = [["Model", false], ["State", false], ["Attempts", true], ["Answered", true], ["Median", true], ["95% within", true], ["What went wrong", false]];
-  return [scrolling("Health of the providers", table(`Of the last ${count(health.window_s / 60)} minutes`, columns, rows))];
+  return [scrolling("Health of the providers", table(`Of the last ${count(health.window_s / 60)} minutes`, columns, rows), true)];
 }
 
 function drawCalls({ calls, timeZone }) {
@@ -71,7 +72,7 @@ function drawCalls({ calls, timeZone }) {
     duration(it.latency_ms),
   ]);
   const columns = [["Began", false], ["Model", false], ["Tier", false], ["Operation", false], ["Tenant / agent", false], ["Outcome", false], ["Tokens", true], ["Cost", true], ["Took", true]];
-  return [scrolling("Recent calls", table(`Times are those of ${timeZone}`, columns, rows))];
+  return [scrolling("Recent calls", table(`Times are those of ${timeZone}`, columns, rows), true)];
 }
 
 function callState(it) {
