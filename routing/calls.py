@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal
@@ -97,11 +97,38 @@ class Call:
     def latency_ms(self) -> float:
         return (time.perf_counter() - self._start) * 1000
 
+    @property
+    def cost(self) -> int:
+        """What its attempts have cost so far in nano-USD, as far as their prices are known."""
+        return self._flight.journal.cost
+
     async def wait(self, seconds: float | None) -> bool:
         """Wait for the end, `seconds` at most; says whether it has come."""
         with anyio.move_on_after(seconds):
             await self._done.wait()
         return self.done
+
+    async def pieces(self) -> AsyncGenerator[str]:
+        """The answer as it is written, to its end. An empty piece says that all before it is void: another
+        model begins anew.
+
+        Raises:
+            TierwiseError: the call failed.
+        """
+        told = ""
+        while True:
+            done = self.done
+            text = self.receipt().content if done else self.text
+            if not text.startswith(told):
+                told = ""
+                yield ""
+            if piece := text[len(told) :]:
+                told = text
+                yield piece
+            if done:
+                return
+            if not self.done and text == self.text:
+                await self._flight.journal.draft.changed()
 
     def receipt(self) -> Receipt:
         """The receipt of a call that is done.
@@ -121,6 +148,7 @@ class Call:
         """Set the result (None: cancelled) and wake whoever waits."""
         self._result = result
         self._done.set()
+        self._flight.journal.draft.wake()
 
 
 @dataclass(slots=True, eq=False)
@@ -136,8 +164,8 @@ class Flight:
     calls: list[Call] = field(default_factory=list[Call])
     left: list[Call] = field(default_factory=list[Call])
     """Calls that were given up while others still waited."""
-    joined: int = 0
-    """Calls that have come after the first."""
+    joined: list[str] = field(default_factory=list[str])
+    """The tenants of the calls that have come after the first."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def settled(self, plan: Plan) -> Plan:
@@ -282,20 +310,26 @@ def _prompt_cache_saved(served: Served) -> int | None:
 
 
 def _why(plan: Plan, served: Served) -> str:
+    stand_in = served.completion.stand_in
+    replaced = f"; {served.candidate.model.provider} let {stand_in} answer in its place" if stand_in else ""
+    return _why_this_model(plan, served) + replaced
+
+
+def _why_this_model(plan: Plan, served: Served) -> str:
     if served.downgraded is not None:
         cheapest = f"{served.candidate.model.id} served, the cheapest that can"
         return f"{plan.reason}; but {served.downgraded}, so {cheapest}"
-    if served.from_cache and served.candidate in plan.peers:
-        return f"{plan.reason}; but {served.candidate.model.id} has answered this before"
     if served.begun_by:
         begun = " and then ".join(served.begun_by)
         return f"{plan.reason}; {begun} broke off, and {served.candidate.model.id} finished the answer"
+    if served.from_cache and served.candidate in plan.peers:
+        return f"{plan.reason}; but {served.candidate.model.id} has answered this before"
     if served.escalated is not None and served.candidate != plan.first:
         return f"{plan.reason}; but {served.escalated}, so {served.candidate.model.id} answered"
     if served.candidate.model == plan.first.model:
         return plan.reason
-    why = "it would have had to wait for its turn" if served.untried else "that failed"
-    return f"{plan.reason}; {why}, so {served.candidate.model.id} served ({served.candidate.reason})"
+    candidate = served.candidate
+    return f"{plan.reason}; {served.instead}, so {candidate.model.id} served ({candidate.reason})"
 
 
 def _cost_note(record: CallRecord) -> str | None:

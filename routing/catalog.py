@@ -1,15 +1,21 @@
 """The models that this installation knows, and the tiers that they serve."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 from tierwise.routing.ladders import KNOWN_PROVIDERS
+from tierwise.routing.listings import NO_LISTINGS, Listing
+from tierwise.routing.local import by_size, ladder_places
 from tierwise.routing.models import LocalModels, Model
 from tierwise.routing.price_map import PriceMap
 from tierwise.routing.request import Tier
 from tierwise.routing.resolver import Resolver, key_variable
 from tierwise.routing.settings import LiteLLMSettings, ModelPrice, ProviderSettings, RoutingSettings
+
+_MOST_DEALT = 20
+"""Models of endpoints that are dealt to the tiers unasked. Of a market with hundreds, nobody means the
+cheapest or the dearest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +26,11 @@ class Catalog:
     fallback_chain: tuple[Model, ...] = ()
     default_model: Model | None = None
     others: tuple[Model, ...] = ()
-    """Models that have an alias but belong to no tier."""
+    """Models that belong to no tier, but have an alias or are listed by an endpoint."""
     source: str
     """Where the tiers come from, in words."""
+    hint: str = "set model_routing.rules, or a provider's key such as OPENAI_API_KEY."
+    """What to do where no tier has a model."""
     weights: Mapping[Tier, tuple[float, ...]] = field(default_factory=dict[Tier, tuple[float, ...]])
     """Of the models of those tiers that have weights, in their order."""
     _resolver: Resolver = field(repr=False)
@@ -34,6 +42,11 @@ class Catalog:
             UnknownModel: the name is none of these; the message names the nearest known ones.
         """
         return self._resolver.model(name)
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The short names that the settings give to models."""
+        return tuple(self._resolver.aliases)
 
     def models(self) -> Iterator[tuple[Model, tuple[Tier, ...]]]:
         """Each model once, with the tiers that it serves."""
@@ -57,16 +70,18 @@ def build_catalog(
     today: date,
     local: LocalModels | None = None,
     rate_limited: Iterable[str] = (),
+    listings: Mapping[str, Listing] = NO_LISTINGS,
 ) -> Catalog:
     """The catalogue that settings, keys and what was found on this machine make together.
 
     Tiers come from the first of: the user's rules (a tier without a rule gets none); the built-in
-    ladders of all providers whose key is there, cheapest first; `litellm.default_model`; `local`.
+    ladders of all providers whose key is there, cheapest first; `litellm.default_model`; what endpoints
+    list, by price; `local`.
 
     Raises:
         UnknownModel: a name in the settings is no model, or one of `rate_limited` no provider's.
     """
-    resolver = Resolver(litellm, pricing, environ, price_map, local)
+    resolver = Resolver(litellm, pricing, environ, price_map, local, listings)
     for name in rate_limited:
         resolver.check_provider("reliability.rate_limits", name)
     default = (
@@ -77,6 +92,13 @@ def build_catalog(
         tiers, source = _laddered(litellm, environ, resolver, today), "the providers whose keys are set"
     if not any(tiers.values()) and default:
         tiers, source = dict.fromkeys(Tier, (default,)), "litellm.default_model"
+    fallback_chain = tuple(
+        resolver.setting("litellm.fallback_chain", name) for name in litellm.fallback_chain
+    )
+    aliased = tuple(resolver.setting("litellm.providers", alias) for alias in resolver.aliases)
+    offered = _offered(listings, resolver)
+    if not any(tiers.values()) and 0 < len(offered) <= _MOST_DEALT:
+        tiers, source = _dealt(offered), f"the models of {' and '.join(listings)}, by price"
     if not any(tiers.values()) and local:
         tiers = {
             tier: tuple(resolver.model(f"{local.provider}/{name}") for name in local.tiers[tier])
@@ -85,11 +107,9 @@ def build_catalog(
         source = f"{local.provider} on this machine, since no provider's key is set"
     return Catalog(
         tiers=tiers,
-        fallback_chain=tuple(
-            resolver.setting("litellm.fallback_chain", name) for name in litellm.fallback_chain
-        ),
+        fallback_chain=fallback_chain,
         default_model=default,
-        others=tuple(resolver.setting("litellm.providers", alias) for alias in resolver.aliases),
+        others=(*aliased, *offered),
         source=source,
         weights=_weights(routing, tiers),
         _resolver=resolver,
@@ -139,6 +159,20 @@ def _laddered(
         models = [model for name in names if not (model := resolver.model(name)).past_deprecation(today)]
         tiers[tier] = tuple(sorted(models, key=_blended_rate))
     return tiers
+
+
+def _offered(listings: Mapping[str, Listing], resolver: Resolver) -> tuple[Model, ...]:
+    """What endpoints list; models that the settings name as well are the same ones."""
+    names = (f"{provider}/{name}" for provider, listing in listings.items() for name in listing.offers)
+    return tuple(resolver.model(name) for name in names)
+
+
+def _dealt(offered: Sequence[Model]) -> dict[Tier, tuple[Model, ...]]:
+    """The cheapest for simple prompts, the dearest for complex ones; by size where no price is known."""
+    priced = sorted((model for model in offered if model.price), key=_blended_rate)
+    sizes = by_size([model.name for model in offered])
+    ranked = priced or sorted(offered, key=lambda model: sizes.index(model.name))
+    return {tier: (ranked[place],) for tier, place in zip(Tier, ladder_places(len(ranked)), strict=True)}
 
 
 def _reachable(provider: str, litellm: LiteLLMSettings, environ: Mapping[str, str]) -> bool:

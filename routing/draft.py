@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
+import anyio
+
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Message, Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
@@ -35,6 +37,7 @@ class Writer:
     def write(self, piece: str) -> None:
         self.pieces.append(piece)
         self.draft.shown = self.draft.shown or self
+        self.draft.wake()
 
 
 @dataclass(slots=True)
@@ -51,6 +54,8 @@ class Draft:
     """That has just happened: no other attempt has begun since."""
     shown: Writer | None = None
     _last: Writer | None = None
+    _changed: anyio.Event | None = None
+    """Only where somebody waits: most calls have nobody who does."""
 
     @property
     def text(self) -> str:
@@ -66,6 +71,18 @@ class Draft:
         writer = self.shown or self._last
         return writer and writer.notice
 
+    def wake(self) -> None:
+        """Let all who wait go on."""
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    async def changed(self) -> None:
+        """Wait until the text changes, or there is some other reason to look."""
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
     def begin(self, model: str) -> Writer:
         """The next attempt starts to write."""
         what = "goes on from there" if self.kept else "starts over"
@@ -77,6 +94,7 @@ class Draft:
         """An attempt has ended without an answer that counts; what it wrote is not shown any longer."""
         if self.shown is writer:
             self.shown = None
+            self.wake()
 
     def break_off(self, writer: Writer, model: str, *, keep: bool) -> None:
         """An attempt has failed. If it had written something, the next one goes on from there (`keep`),
@@ -103,6 +121,7 @@ class Draft:
         """Let the next attempt answer from the beginning."""
         self.kept = ""
         self.authors.clear()
+        self.wake()
 
     def asking(self, payload: Payload) -> Payload:
         """`payload`, or one that asks for what is missing of the answer to it."""

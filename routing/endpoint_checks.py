@@ -17,7 +17,7 @@ from tierwise.routing.errors import ConnectionFailed, ServerFailed, UpstreamTime
 from tierwise.routing.models import Model
 from tierwise.routing.plain_http import FAILURES, get
 from tierwise.routing.pricing import FREE
-from tierwise.routing.settings import HealthSettings
+from tierwise.routing.reliability_settings import HealthSettings
 from tierwise.storage.breakers import BreakerState
 
 _PATIENCE = 5.0

@@ -5,17 +5,16 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, tzinfo
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import anyio
 import anyio.abc
 
 from tierwise.routing.answers import Answers
 from tierwise.routing.asking import Asking
-from tierwise.routing.attempt import Attempts, AttemptSettings
+from tierwise.routing.attempt import Attempts
 from tierwise.routing.books import Books
 from tierwise.routing.breaker import CircuitBreakers
 from tierwise.routing.calls import (
@@ -30,6 +29,12 @@ from tierwise.routing.catalog import Catalog
 from tierwise.routing.checks import check_request
 from tierwise.routing.conversations import OpenConversations
 from tierwise.routing.endpoint_checks import Checks
+from tierwise.routing.engine_settings import (
+    EngineSettings,
+    attempt_settings,
+    queue_limits,
+    retry_settings,
+)
 from tierwise.routing.health import Vitals
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal
@@ -41,21 +46,11 @@ from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.rate_limits import RateLimits
 from tierwise.routing.request import ChatRequest, Tier
-from tierwise.routing.router import RetrySettings, Router
+from tierwise.routing.router import Router
 from tierwise.routing.run import Served
-from tierwise.routing.settings import (
-    ConversationSettings,
-    DefaultSettings,
-    LearningSettings,
-    LiteLLMSettings,
-    LocalSettings,
-    ModelPrice,
-    ReliabilitySettings,
-    RoutingSettings,
-)
 from tierwise.routing.spending import Spending, Tab
-from tierwise.routing.upstream_queue import QueueLimits, UpstreamQueue
-from tierwise.storage.budgets import Budget, Committed
+from tierwise.routing.upstream_queue import UpstreamQueue
+from tierwise.storage.budgets import Committed
 from tierwise.storage.errors import StorageError, TierwiseError
 from tierwise.storage.memory import MemoryConversations
 from tierwise.storage.ports import Store
@@ -68,34 +63,6 @@ _TOKENS_PER_SECOND = 50
 """What a large model writes at a moderate pace; tells which answers may outlast the wait for them."""
 _PURGE_INTERVAL = 600.0
 """Seconds between two clearings of expired answers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """The parts of the settings that shape calls."""
-
-    litellm: LiteLLMSettings = field(default_factory=LiteLLMSettings)
-    routing: RoutingSettings = field(default_factory=RoutingSettings)
-    pricing: Mapping[str, ModelPrice] = field(default_factory=dict[str, ModelPrice])
-    defaults: DefaultSettings = field(default_factory=DefaultSettings)
-    reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
-    local: LocalSettings = field(default_factory=LocalSettings)
-    learning: LearningSettings = field(default_factory=LearningSettings)
-    conversations: ConversationSettings = field(default_factory=ConversationSettings)
-    cache_ttl_ms: int | None = 3_600_000
-    """How long answers are kept; None switches the cache off."""
-    semantic_threshold: float | None = None
-    """The least similarity of prompts that share an answer; None shares none."""
-    tracking: bool = True
-    """Write calls into the ledger."""
-    budgets: tuple[Budget, ...] = ()
-    """Put into the store when the engine opens."""
-    spool: Path | None = None
-    """The folder for calls that cannot be written down yet."""
-    time_zone: tzinfo = UTC
-    """In which the periods of budgets begin."""
-    answer_within: float = 50.0
-    """Seconds for which callers wait for an answer before they are told that it is still coming."""
 
 
 @asynccontextmanager
@@ -118,8 +85,9 @@ async def open_engine(
         tasks.start_soon(engine.purge_regularly)
         tasks.start_soon(engine.catch_up)
         tasks.start_soon(engine.judgement.learn_regularly)
-        tasks.start_soon(engine.checks.run_regularly)
         tasks.start_soon(engine.queue.refill_regularly)
+        tasks.start_soon(engine.inventory.look_again_when_wanted)
+        tasks.start_soon(engine.checks.run_regularly)
         yield engine
         tasks.cancel_scope.cancel()
 
@@ -150,7 +118,7 @@ class Engine:
         self._providers = providers
         self._tasks = tasks
         limits = settings.reliability.rate_limits
-        self._inventory = Inventory(
+        self.inventory = Inventory(
             settings.litellm, settings.routing, settings.pricing, settings.local, environ, tuple(limits)
         )
         self._answers = Answers(store, settings.cache_ttl_ms, settings.semantic_threshold)
@@ -158,11 +126,11 @@ class Engine:
             store, settings.reliability.breaker, attempt_timeout=settings.litellm.timeout
         )
         self.vitals = Vitals(store, breakers)
-        self.checks = Checks(settings.reliability.health, breakers, self._inventory.known, self._api_key)
-        self.queue = UpstreamQueue(_queue_limits(settings), RateLimits(limits))
-        attempts = Attempts(providers.of, self._api_key, self.queue, breakers, _attempt_settings(settings))
+        self.checks = Checks(settings.reliability.health, breakers, self.inventory.known, self._api_key)
+        self.queue = UpstreamQueue(queue_limits(settings), RateLimits(limits))
+        attempts = Attempts(providers.of, self._api_key, self.queue, breakers, attempt_settings(settings))
         asking = Asking(attempts, settings.reliability, prompt_caching=settings.routing.prompt_caching)
-        self._router = Router(asking, self.queue, _retry_settings(settings), settings.routing.cascade)
+        self._router = Router(asking, self.queue, retry_settings(settings), settings.routing.cascade)
         kept = store if settings.conversations.storage == "database" else MemoryConversations()
         self._conversations = OpenConversations(kept, settings.conversations, self._content)
         self._warm = WarmModels()
@@ -178,7 +146,7 @@ class Engine:
         Raises:
             UnknownModel: the settings name a model that does not exist.
         """
-        return await self._inventory.catalog()
+        return await self.inventory.catalog()
 
     async def load_ahead(self) -> None:
         """Begin in the background what the first call would have to wait for."""
@@ -245,8 +213,8 @@ class Engine:
             self._in_flight.add(flight)
             self._tasks.start_soon(self._fly, flight)
         else:
-            flight.joined += 1
-            self.queue.join()
+            flight.joined.append(request.tenant)
+            self.queue.join(request.tenant)
         call = Call(flight.settled(decided), flight)
         flight.calls.append(call)
         if key:
@@ -317,7 +285,8 @@ class Engine:
             with anyio.CancelScope(shield=True):
                 await self._land(flight, outcome)
             self._in_flight.discard(flight)
-            self.queue.leave(flight.joined)
+            for tenant in flight.joined:
+                self.queue.leave(tenant)
 
     async def _land(self, flight: Flight, outcome: Served | TierwiseError | None) -> None:
         """Write each call of the flight down, and hand out what it gave. The first call pays."""
@@ -346,32 +315,6 @@ class Engine:
                     outcome.candidate.tier,
                     escalated=outcome.escalated is not None,
                 )
-
-
-def _retry_settings(settings: EngineSettings) -> RetrySettings:
-    return RetrySettings(
-        max_retries=settings.litellm.max_retries,
-        retry_delay=settings.litellm.retry_delay,
-        deadline=settings.reliability.deadline,
-    )
-
-
-def _attempt_settings(settings: EngineSettings) -> AttemptSettings:
-    return AttemptSettings(
-        timeout=settings.litellm.timeout,
-        logprobs=settings.routing.cascade.min_mean_logprob is not None,
-        reliability=settings.reliability,
-    )
-
-
-def _queue_limits(settings: EngineSettings) -> QueueLimits:
-    limits = {name: provider.max_concurrent for name, provider in settings.litellm.providers.items()}
-    known = {name: limit for name, limit in limits.items() if limit is not None}
-    return QueueLimits(
-        max_concurrent=settings.reliability.max_concurrent_calls,
-        max_queued=settings.reliability.max_queued_calls,
-        of_provider={"embedded": 1, **known},  # it generates one answer at a time, whoever waits where
-    )
 
 
 def _now() -> int:

@@ -12,6 +12,7 @@ TierwiseError
 ├── SemanticUnavailable       the word vectors of the extra `semantic` are missing or broken
 └── UpstreamError             one attempt at one provider failed
     ├── RateLimited           429: next candidate at once
+    ├── QuotaExhausted        402, a budget or credit at the provider is spent: next candidate
     ├── ConnectionFailed      refused, reset, DNS, TLS: back off, retry
     ├── UpstreamTimeout       no answer in time: back off, retry
     ├── ServerFailed          5xx, overloaded: back off, retry
@@ -102,6 +103,10 @@ class UpstreamError(TierwiseError):
 
 class RateLimited(UpstreamError):
     code = "rate_limited"
+
+
+class QuotaExhausted(UpstreamError):
+    code = "quota_exhausted"
 
 
 class ConnectionFailed(UpstreamError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import count
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -45,6 +46,18 @@ class FairQueue(Generic[T]):
     def holds(self, lane: str) -> bool:
         """Does anybody wait in `lane`?"""
         return any(lane in lanes for lanes in self._tenants.values())
+
+    def longest(self) -> tuple[str, int]:
+        """The tenant with the most items, and how many; the queue is not empty."""
+        sizes = {tenant: sum(map(len, lanes.values())) for tenant, lanes in self._tenants.items()}
+        return max(sizes.items(), key=itemgetter(1))
+
+    def take_newest(self, tenant: str) -> T:
+        """Take out what the tenant has put in last; it has something here."""
+        number, lane = max((next(reversed(items)), lane) for lane, items in self._tenants[tenant].items())
+        item = self._tenants[tenant][lane][number]
+        self.discard(tenant, lane, number)
+        return item
 
     def take(self, can_go: Callable[[T], bool]) -> T | None:
         """Take out the next item that can go; None if none can.

@@ -66,11 +66,12 @@ def by_size(models: Sequence[str]) -> tuple[str, ...]:
 
 def ladder(models: Sequence[str]) -> dict[Tier, tuple[str, ...]]:
     """Deal models, at least one and smallest first, to the tiers."""
-    return {
-        Tier.SIMPLE: (models[0],),
-        Tier.STANDARD: (models[len(models) // 2],),
-        Tier.COMPLEX: (models[-1],),
-    }
+    return {tier: (models[place],) for tier, place in zip(Tier, ladder_places(len(models)), strict=True)}
+
+
+def ladder_places(length: int) -> tuple[int, int, int]:
+    """The places of the models for the three tiers in a list of that length, which is not 0."""
+    return 0, length // 2, length - 1
 
 
 def _billions(model: str) -> float | None:
@@ -100,10 +101,11 @@ def _chat_models(answer: Any) -> list[str]:
     data: Any = cast("dict[str, Any]", answer).get("data") if isinstance(answer, dict) else None
     entries = cast("list[Any]", data) if isinstance(data, list) else []
     ids = [cast("dict[str, Any]", entry).get("id") for entry in entries if isinstance(entry, dict)]
-    return [model for model in ids if isinstance(model, str) and model.isprintable() and _chats(model)]
+    return [model for model in ids if isinstance(model, str) and model.isprintable() and chats(model)]
 
 
-def _chats(model: str) -> bool:
+def chats(model: str) -> bool:
+    """Does a model of that name answer prompts, as far as the name tells?"""
     return model != "" and not any(mark in model.lower() for mark in _NOT_FOR_CHAT)
 
 

@@ -36,8 +36,9 @@ class Model:
     """Such as `vision`, `function_calling`, `reasoning`: the map's `supports_…`, sorted; None where
     nothing is known, as of a server of the user's own."""
     deprecation_date: date | None = None
-    listed: bool = True
-    """False if the price map knows the provider but not the model: it is retired, or misspelt, or new."""
+    unlisted_in: str = ""
+    """What should know the model but does not, so that it is retired, or misspelt, or new: litellm's price
+    map, or the endpoint's own list."""
 
     @property
     def deployment(self) -> str:
@@ -68,7 +69,7 @@ class Model:
         """Why one should think twice about the model, in words."""
         if self.past_deprecation(today):
             return f"deprecated since {self.deprecation_date}"
-        return None if self.listed else "not in litellm's price map, so perhaps retired"
+        return f"not in {self.unlisted_in}, so perhaps retired" if self.unlisted_in else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,14 @@ FAILURES = (OSError, ValueError, anyio.BrokenResourceError, anyio.EndOfStream)
 """What `get` raises where there is no server, or not such a one."""
 
 
-async def get(url: str, *, bearer: str | None = None) -> tuple[int, bytes]:
+async def get(
+    url: str, *, bearer: str | None = None, most_bytes: int = _MAX_RESPONSE_BYTES
+) -> tuple[int, bytes]:
     """The status and the body that a GET of `url` is answered with; `bearer` goes into its `Authorization`.
 
     Raises:
-        OSError, ValueError, BrokenResourceError, EndOfStream: see `FAILURES`.
+        OSError, ValueError, BrokenResourceError, EndOfStream: see `FAILURES`; ValueError also for an
+            answer of more than `most_bytes`.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -35,7 +38,7 @@ async def get(url: str, *, bearer: str | None = None) -> tuple[int, bytes]:
     )
     async with stream:
         await stream.send(_request(parts, bearer))
-        head, _, body = (await _read(stream)).partition(b"\r\n\r\n")
+        head, _, body = (await _read(stream, most_bytes)).partition(b"\r\n\r\n")
     return _status(head), body
 
 
@@ -57,11 +60,11 @@ def _request(parts: SplitResult, bearer: str | None) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-async def _read(stream: ByteReceiveStream) -> bytes:
+async def _read(stream: ByteReceiveStream, most_bytes: int) -> bytes:
     received = bytearray()
     async for chunk in stream:
         received += chunk
-        if len(received) > _MAX_RESPONSE_BYTES:
+        if len(received) > most_bytes:
             raise ValueError("too long an answer")
     return bytes(received)
 

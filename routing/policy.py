@@ -77,6 +77,8 @@ class Plan:
     """Those that the call is charged to."""
     features: bytes | None = None
     """What the ledger keeps of the prompt to learn from."""
+    hint: str = ""
+    """What to do where no model is known at all."""
     peers: tuple[Candidate, ...] = ()
     """Those that are not asked first, but whose answer serves as well if the cache has it: the others among
     which the strategy has chosen another way this time, and those before them that are left alone."""
@@ -96,7 +98,7 @@ class Plan:
 
     def nothing_left(self) -> NoCandidate:
         """The error of a call that nobody can serve."""
-        return NoCandidate(_nothing_left(self.excluded))
+        return NoCandidate(_nothing_left(self.excluded, self.hint))
 
 
 def plan(
@@ -136,6 +138,7 @@ def plan(
         cascade=cascade,
         judge=_judge(catalog, request, settings) if cascade else None,
         budgets=budgets,
+        hint=catalog.hint,
         peers=tuple(choice.peers),
         changing=choice.changing,
     )
@@ -329,9 +332,9 @@ def _reason(
     return f"{why}; {first.model.id} is {first.reason}{moved}{cap}"
 
 
-def _nothing_left(excluded: tuple[Exclusion, ...]) -> str:
+def _nothing_left(excluded: tuple[Exclusion, ...], hint: str) -> str:
     if not excluded:
-        return "No model is configured: set model_routing.rules, or a provider's key such as OPENAI_API_KEY."
+        return f"No model is configured: {hint}"
     reasons = "; ".join(f"{item.model.id}: {item.reason}" for item in excluded[:6])
     missing = {item.model.key_variable for item in excluded if not item.model.key_present}
     variables = " or ".join(sorted(variable for variable in missing if variable))

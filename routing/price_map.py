@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_CHAT_MODES = ("chat", "completion", "responses")
+CHAT_MODES = ("chat", "completion", "responses")
+"""Values of `mode` of models that answer prompts."""
 _DATE_SUFFIX = re.compile(r"([-@](\d{8}|\d{4}-\d{2}-\d{2}|\d{4})|-latest|:latest|-v\d+:\d+)$")
 _REGION_PREFIX = re.compile(r"^(us|eu|apac|global|au|jp)\.")
 
@@ -33,7 +34,7 @@ class PriceMap:
     """Look-ups by the names that users write, which are seldom spelt as in the map."""
 
     def __init__(self, entries: Mapping[str, dict[str, Any]]) -> None:
-        self._chat = {name: fields for name, fields in entries.items() if fields.get("mode") in _CHAT_MODES}
+        self._chat = {name: fields for name, fields in entries.items() if fields.get("mode") in CHAT_MODES}
         self.providers = frozenset(str(fields.get("litellm_provider")) for fields in self._chat.values())
 
     def entry(self, name: str) -> MapEntry | None:

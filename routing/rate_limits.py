@@ -11,7 +11,7 @@ from math import inf
 
 from tierwise.routing.models import Model
 from tierwise.routing.providers.base import Quota, RateStatus
-from tierwise.routing.settings import RateLimitSettings
+from tierwise.routing.reliability_settings import RateLimitSettings
 from tierwise.routing.token_bucket import TokenBucket, per_minute
 
 _LONGEST = 3600.0
@@ -126,6 +126,8 @@ class RateLimits:
 
     def _of(self, model: Model, now: float) -> Iterator[_Allowance]:
         """All that bound `model`."""
+        if not self._configured and not self._told:
+            return
         for name in {model.provider, f"{model.provider}/{model.name}", model.id}:
             if allowance := self._configured.get(name):
                 yield allowance

@@ -7,6 +7,7 @@ from typing import Any
 
 from tierwise.routing.errors import UnknownModel
 from tierwise.routing.ladders import KEYLESS_PROVIDERS, KNOWN_PROVIDERS, LOCAL_PROVIDERS, KnownProvider
+from tierwise.routing.listings import NO_LISTINGS, Listing
 from tierwise.routing.models import IN_PROCESS_PROVIDERS, LocalModels, Model
 from tierwise.routing.price_entries import price_from_map, price_from_settings
 from tierwise.routing.price_map import MapEntry, PriceMap
@@ -24,7 +25,9 @@ class Resolver:
         environ: Mapping[str, str],
         price_map: PriceMap,
         local: LocalModels | None = None,
+        listings: Mapping[str, Listing] = NO_LISTINGS,
     ) -> None:
+        self._listings = listings
         self._providers = settings.providers
         self._pricing = pricing
         self._environ = environ
@@ -105,9 +108,12 @@ class Resolver:
                 return provider
         if self._local and any(name in names for names in self._local.tiers.values()):
             return self._local.provider
-        for provider, known in KNOWN_PROVIDERS.items():
-            if name.startswith(known.families):
-                return provider
+        family = next((it for it, known in KNOWN_PROVIDERS.items() if name.startswith(known.families)), None)
+        # An endpoint that happens to be down must not change whose model is meant where a key decides it.
+        if family is None or not self._has_key(family):
+            family = next((it for it, listing in self._listings.items() if name in listing.offers), family)
+        if family is not None:
+            return family
         # What stands before a slash is a provider, and this one is unknown.
         entry = None if "/" in name else self._map.find(None, name)
         return entry.provider if entry else None
@@ -126,7 +132,7 @@ class Resolver:
         if provider in IN_PROCESS_PROVIDERS or self._is_local(provider):
             return self._build_local(label, provider, name)
         settings = self._providers.get(provider, ProviderSettings())
-        entry = self._map.find(provider, name)
+        entry = self._entry(provider, name)
         price, note = self._price(provider, (label, name, f"{provider}/{name}"), entry)
         variable = key_variable(provider, settings, self._environ)
         key = self._environ.get(variable, "").strip() if variable else ""
@@ -141,9 +147,37 @@ class Resolver:
             key_fault="" if plausible else " to a key: it holds characters that no key has",
             price=price,
             price_note=note,
-            listed=entry is not None or provider not in self._map.providers,
-            **(_facts(entry.fields) if entry else {"capabilities": None}),
+            unlisted_in=self._unlisted_in(provider, name, entry),
+            **(_facts(entry.fields) if entry else {}),
+            capabilities=self._capabilities(provider, entry),
         )
+
+    def _entry(self, provider: str, name: str) -> MapEntry | None:
+        """What is known of the model: from its endpoint, if that tells, else from the price map."""
+        mapped, listing = self._map.find(provider, name), self._listings.get(provider)
+        offer = listing and listing.offers.get(name)
+        if listing is None or offer is None:
+            return mapped
+        known = mapped.fields if mapped and not listing.detailed else {}
+        return MapEntry(name, {**known, **offer.fields})
+
+    def _capabilities(self, provider: str, entry: MapEntry | None) -> tuple[str, ...] | None:
+        """What the model can do; None where nothing is known. Where the price map says nothing, it can't."""
+        told = [key for key in entry.fields if key.startswith("supports_")] if entry else []
+        if entry is None or (not told and provider in self._listings):
+            return None
+        able = (key.removeprefix("supports_") for key in told if entry.fields[key] is True)
+        return tuple(sorted(able))
+
+    def _unlisted_in(self, provider: str, name: str, entry: MapEntry | None) -> str:
+        if provider in self._listings:
+            return "" if name in self._listings[provider].offers else f"{provider}'s own list"
+        return "" if entry or provider not in self._map.providers else "litellm's price map"
+
+    def _has_key(self, provider: str) -> bool:
+        settings = self._providers.get(provider, ProviderSettings())
+        variable = key_variable(provider, settings, self._environ)
+        return variable is None or bool(self._environ.get(variable, "").strip())
 
     def _build_local(self, label: str, provider: str, name: str) -> Model:
         local = self._local if self._is_local(provider) else None
@@ -170,11 +204,15 @@ class Resolver:
             if name in self._pricing:
                 return price_from_settings(self._pricing[name]), "price from usage_tracking.pricing"
         price = price_from_map(entry.fields) if entry else None
-        if price is None and provider in LOCAL_PROVIDERS:
+        if price is None and (provider in LOCAL_PROVIDERS or self._gives_away(provider, names[1])):
             return FREE, None
         if price is None:
             return None, f"no price is known for {names[0]}: set usage_tracking.pricing"
         return price, None
+
+    def _gives_away(self, provider: str, name: str) -> bool:
+        listing = self._listings.get(provider)
+        return listing is not None and name in listing.offers and listing.offers[name].free
 
 
 def key_variable(provider: str, settings: ProviderSettings, environ: Mapping[str, str]) -> str | None:
@@ -192,19 +230,12 @@ def key_variable(provider: str, settings: ProviderSettings, environ: Mapping[str
 
 
 def _facts(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What the map says of a model beside its price."""
+    """What the map says of a model beside its price and its abilities."""
     window, output, retired = (
         fields.get(key) for key in ("max_input_tokens", "max_output_tokens", "deprecation_date")
     )
     return {
         "context_window": window if isinstance(window, int) else None,
         "max_output_tokens": output if isinstance(output, int) else None,
-        "capabilities": tuple(
-            sorted(
-                key.removeprefix("supports_")
-                for key in fields
-                if key.startswith("supports_") and fields[key] is True
-            )
-        ),
         "deprecation_date": date.fromisoformat(retired) if isinstance(retired, str) else None,
     }

@@ -63,21 +63,18 @@ class Router:
             AllCandidatesFailed: each was tried; the message says how each failed.
             DeadlineExceeded: time ran out first.
         """
-        _ = plan.first  # or it says why there is none
         run = Run(plan, journal, find_answer, admit, self._settings.deadline)
         try:
             with anyio.move_on_after(run.seconds_left):
-                return await self._serve(run)
+                return await self._known_to_peers(run) or await self._serve(run)
         finally:
             if run.entered:
-                self._queue.leave()
+                self._queue.leave(plan.request.tenant)
         if run.answer is None:
             raise run.too_late()
         return run.answer
 
     async def _serve(self, run: Run) -> Served:
-        if (known := await self._known_to_peers(run)) is not None:
-            return known
         if not run.plan.candidates:
             raise run.plan.nothing_left()
         while (candidate := run.next()) is not None:
@@ -90,7 +87,7 @@ class Router:
             if served is None:
                 continue
             escalated = run.answer and run.answer.escalated
-            run.answer = replace(served, escalated=escalated, untried=run.stood_back())
+            run.answer = replace(served, escalated=escalated)
             stronger = run.above(served.candidate)
             fault = await self._fault(run, served) if stronger else None
             if fault is None:
@@ -128,7 +125,7 @@ class Router:
         question = judge_payload(run.plan.request.prompt, answer)
         try:
             verdict = await self._asking.judge(run, judge, question)
-        except (UpstreamError, BudgetExceeded) as error:
+        except (UpstreamError, BudgetExceeded, Busy, PutOff) as error:
             # Not its message: a provider may quote the answer that it was to judge.
             kind = type(error).__name__
             _log.warning("The judge model %s failed (%s), so the answer passes", judge.model.id, kind)
@@ -161,9 +158,12 @@ class Router:
 
     def _enter(self, run: Run, candidate: Candidate) -> None:
         """Before its first request a call takes its place among those that are there, or is refused."""
+
+        def ready() -> bool:
+            return any(self._asking.ready(run, it) for it in (candidate, *run.upcoming))
+
         if not run.entered:
-            candidates = (candidate, *run.upcoming)
-            self._queue.enter(ready=any(self._asking.ready(run, it) for it in candidates))
+            self._queue.enter(run.plan.request.tenant, ready)
             run.entered = True
 
     def _asks_too_much(self, run: Run, error: UpstreamError) -> bool:

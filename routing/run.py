@@ -40,8 +40,8 @@ class Served:
     """Why a cheaper model than those of the plan served."""
     begun_by: tuple[str, ...] = ()
     """The models that wrote the beginning of the answer before their streams broke off."""
-    untried: bool = False
-    """The plan's first model was not asked, because it would have had to wait for its turn."""
+    instead: str = "that failed"
+    """Why the plan's first model did not serve, if it did not."""
 
 
 FindAnswer = Callable[[Candidate], Awaitable[Served | None]]
@@ -100,6 +100,8 @@ class Run:
     def upcoming(self) -> list[Candidate]:
         """Those that may be tried after the current one: after a context overflow only larger windows, after
         an answer of the wrong form the first of a higher tier, once."""
+        if not self.failures:
+            return self._left
         failed = {kind: [it for it, error in self.failures if isinstance(error, kind)] for kind in _NARROWING}
         unfit = {it.tier.rank for it in failed[FormatMismatch]}
         if len(unfit) > 1:
@@ -120,10 +122,6 @@ class Run:
     def put_off(self, candidate: Candidate) -> None:
         """Let the others go first, because this one would have to wait."""
         self._left.append(candidate)
-
-    def stood_back(self) -> bool:
-        """Does the plan's first candidate still wait for others to go first?"""
-        return self.plan.first in self._left
 
     def drop(self, candidate: Candidate) -> None:
         """Do not try it any more."""
@@ -174,10 +172,8 @@ class Run:
         told += (f"{item.model.id}: {item.reason}" for item in resting)
         waits = [it.retry_after for it in (*last.values(), *resting) if it.retry_after is not None]
         hint = f" Try again in {min(waits):g} s." if waits else ""
-        each = "; ".join(told)
-        return AllCandidatesFailed(
-            f"Every model that could serve this call failed. {each}.{hint}{self._loss()}".replace("..", ".")
-        )
+        failed = f"Every model that could serve this call failed. {'; '.join(told)}."
+        return AllCandidatesFailed(f"{failed}{hint}{self._loss()}".replace("..", "."))
 
     def _loss(self) -> str:
         return " What had been written of an answer is lost." if self.journal.draft.setback else ""

@@ -2,7 +2,8 @@
 
 A request goes when the process has a slot, its provider has one, and its deployment's rate limit has
 room; all three are taken together, so that those who wait for one provider hold nothing that others
-need. Tenants take turns. What waits for a time, not for another request to end, is woken by
+need. Tenants take turns, and where all places are taken, one with few calls takes that of one with many.
+What waits for a time, not for another request to end, is woken by
 `refill_regularly`.
 """
 
@@ -73,7 +74,8 @@ class Slot:
 class _Waiter:
     ticket: Ticket
     slot: Slot | None = None
-    granted: anyio.Event = field(default_factory=anyio.Event)
+    refused: bool = False
+    decided: anyio.Event = field(default_factory=anyio.Event)
 
 
 class UpstreamQueue:
@@ -88,7 +90,8 @@ class UpstreamQueue:
         self._waiting: FairQueue[_Waiter] = FairQueue()
         self._running = 0
         self._of_provider: Counter[str] = Counter()
-        self._present = 0
+        self._present: Counter[str] = Counter()
+        """Calls by tenant."""
         self._mean_duration: float | None = None
         self._refill: float | None = None
         """Seconds from the last look until a rate limit has room for one who waits; None if none will."""
@@ -97,25 +100,33 @@ class UpstreamQueue:
     @property
     def full(self) -> bool:
         """As many calls are present as may be."""
-        return self._present >= self._limits.max_concurrent + self._limits.max_queued
+        return self._present.total() >= self._limits.max_concurrent + self._limits.max_queued
 
-    def enter(self, *, ready: bool) -> None:
-        """Count a call as present, from before its first request until `leave`; `ready` says that the
-        request could go at once.
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return len(self._waiting)
+
+    def enter(self, tenant: str, ready: Callable[[], bool]) -> None:
+        """Count a call as present, from before its first request until `leave`; `ready` says whether that
+        could go at once.
 
         Raises:
             Busy: as many as may be present are, or as many as may wait do and this one would have to.
         """
-        if self.full or (not ready and len(self._waiting) >= self._limits.max_queued):
+        crowded = self.full or (self.waiting >= self._limits.max_queued and not ready())
+        if crowded and not self._make_room(tenant):
             raise self._busy()
-        self._present += 1
+        self._present[tenant] += 1
 
-    def join(self) -> None:
+    def join(self, tenant: str) -> None:
         """Count a call as present that waits for the answer of another."""
-        self._present += 1
+        self._present[tenant] += 1
 
-    def leave(self, calls: int = 1) -> None:
-        self._present -= calls
+    def leave(self, tenant: str) -> None:
+        self._present[tenant] -= 1
+        if not self._present[tenant]:
+            del self._present[tenant]
 
     def ready_in(self, ticket: Ticket) -> float:
         """Seconds until a request could go, as far as that is only a matter of time: inf if it needs a slot
@@ -129,22 +140,43 @@ class UpstreamQueue:
         return self._rates.delay(ticket.model, ticket.tokens)
 
     @asynccontextmanager
-    async def slot(self, ticket: Ticket, within: float = inf) -> AsyncGenerator[Slot | None]:
-        """Leave to send one request, when its turn has come; None if that takes longer than `within` s."""
-        waiter = _Waiter(ticket)
-        lane = ticket.model.deployment
-        number = self._waiting.add(ticket.tenant, lane, waiter)
+    async def slot(
+        self, ticket: Ticket, may_wait: Callable[[], float] = lambda: inf
+    ) -> AsyncGenerator[Slot | None]:
+        """Leave to send one request, when its turn has come. If that is not now, `may_wait` says for how many
+        seconds it may be waited for; None if that was not long enough.
+
+        Raises:
+            Busy: the place was given to another tenant, which has fewer calls here.
+        """
+        if self.ready_in(ticket) == 0:
+            slot = self._occupy(ticket)
+        else:
+            slot = await self._wait(ticket, may_wait())
         try:
-            self._grant()
-            if waiter.slot is None and within > 0:
-                with anyio.move_on_after(within):
-                    await waiter.granted.wait()
-            yield waiter.slot
+            yield slot
         finally:
-            self._waiting.discard(ticket.tenant, lane, number)
+            if slot:
+                self._release(slot)
+
+    async def _wait(self, ticket: Ticket, seconds: float) -> Slot | None:
+        waiter, lane = _Waiter(ticket), ticket.model.deployment
+        number = self._waiting.add(ticket.tenant, lane, waiter)
+        self._grant()
+        try:
+            if waiter.slot is None and seconds > 0:
+                with anyio.move_on_after(seconds):
+                    await waiter.decided.wait()
+        except anyio.get_cancelled_exc_class():
             if waiter.slot:
                 self._release(waiter.slot)
-            self._grant()
+            raise
+        finally:
+            self._waiting.discard(ticket.tenant, lane, number)
+            self._grant()  # one that others waited behind may be gone
+        if waiter.refused:
+            raise self._busy()
+        return waiter.slot
 
     async def refill_regularly(self) -> None:
         """Let requests go when the time that they waited for has come; never returns."""
@@ -174,7 +206,8 @@ class UpstreamQueue:
             return delay == 0
 
         while self._running < self._limits.max_concurrent and (waiter := self._waiting.take(can_go)):
-            self._occupy(waiter)
+            waiter.slot = self._occupy(waiter.ticket)
+            waiter.decided.set()
         if self._refill is not None:
             self._looked.set()
 
@@ -183,12 +216,10 @@ class UpstreamQueue:
         most = self._limits.of_provider.get(provider, self._limits.max_concurrent)
         return self._running < self._limits.max_concurrent and self._of_provider[provider] < most
 
-    def _occupy(self, waiter: _Waiter) -> None:
-        ticket = waiter.ticket
+    def _occupy(self, ticket: Ticket) -> Slot:
         self._running += 1
         self._of_provider[ticket.model.provider] += 1
-        waiter.slot = Slot(self._rates, self._rates.take(ticket.model, ticket.tokens), self._clock())
-        waiter.granted.set()
+        return Slot(self._rates, self._rates.take(ticket.model, ticket.tokens), self._clock())
 
     def _release(self, slot: Slot) -> None:
         provider = slot.taken.model.provider
@@ -196,15 +227,28 @@ class UpstreamQueue:
         self._of_provider[provider] -= 1
         if not self._of_provider[provider]:
             del self._of_provider[provider]
-        if not slot.sent:
+        if slot.sent:
+            duration = self._clock() - slot.since
+            mean = duration if self._mean_duration is None else self._mean_duration
+            self._mean_duration = mean + _WEIGHT * (duration - mean)
+        else:
             self._rates.give_back(slot.taken)
-            return
-        duration = self._clock() - slot.since
-        mean = duration if self._mean_duration is None else self._mean_duration
-        self._mean_duration = mean + _WEIGHT * (duration - mean)
+        self._grant()
+
+    def _make_room(self, tenant: str) -> bool:
+        """Refuse the newest call of the tenant that has most waiting, for one that has fewer here."""
+        if not self._waiting:
+            return False
+        greediest, count = self._waiting.longest()
+        if count <= self._present[tenant] + 1:
+            return False
+        waiter = self._waiting.take_newest(greediest)
+        waiter.refused = True
+        waiter.decided.set()
+        return True
 
     def _busy(self) -> Busy:
-        waiting = max(self._present - self._running, 0)
+        waiting = max(self._present.total() - self._running, 0)
         duration = _UNKNOWN_DURATION if self._mean_duration is None else self._mean_duration
         seconds = max(ceil((waiting + 1) * duration / max(self._running, 1)), 1)
         return Busy(

@@ -163,6 +163,25 @@ def chat(invocation: Invocation, prompt: str, no_cache: bool, as_json: bool, **o
 
 
 @main.command()
+@click.argument("source", metavar="IN.JSONL", type=_PATH)
+@click.argument("out", metavar="OUT.JSONL", type=_PATH)
+@click.option("--concurrency", type=click.IntRange(1, 1000), default=8, show_default=True)
+@click.option("--max-cost", "max_cost_usd", type=click.FloatRange(0), help="USD for the whole batch.")
+@click.pass_obj
+def batch(
+    invocation: Invocation, source: Path, out: Path, concurrency: int, max_cost_usd: float | None
+) -> None:
+    """Answer each line of IN.JSONL into OUT.JSONL, in order.
+
+    A line has a prompt, and whatever else the chat tool takes; a custom_id comes back with its answer. Run
+    again after a failure, Ctrl-C or a crash, it goes on where it was, and pays for no answer twice.
+    """
+    from tierwise.server.commands.batch import run_batch
+
+    sys.exit(run_batch(*invocation.load(), source, out, concurrency=concurrency, max_cost_usd=max_cost_usd))
+
+
+@main.command()
 @click.argument("prompt", required=False)
 @click.option(
     "--jsonl", is_flag=True, help='Read {"id","prompt","history"?} lines from stdin, write a line for each.'

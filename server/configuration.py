@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,11 +36,21 @@ def load_settings(
         _environment_layer(environ),
         Layer("the command line", overrides),
     ]
+    return _checked(layers, _named(layers[1:]))
+
+
+def settings_from(tree: Mapping[str, Any]) -> Settings:
+    """The settings that `tree`, in the shape of the file, holds by itself; raises `ConfigurationError`."""
+    layers = [Layer("the settings", tree)]
+    return _checked(layers, _named(layers))  # a program may name any variable, as variables and flags may
+
+
+def _checked(layers: Sequence[Layer], named: frozenset[str]) -> Settings:
     merged: Mapping[str, Any] = {}
     for layer in layers:
         merged = _merge(merged, layer.tree)
     try:
-        return Settings.model_validate(merged, context={NAMED_OUTSIDE_THE_FILE: _named(layers[1:])})
+        return Settings.model_validate(merged, context={NAMED_OUTSIDE_THE_FILE: named})
     except ValidationError as error:
         raise ConfigurationError(complain(error, layers)) from None
 

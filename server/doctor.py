@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.request import Tier
-from tierwise.server.health import DeploymentHealth, ProvidersHealth, providers_health
+from tierwise.server.health import DeploymentHealth, GatewayHealth, ProvidersHealth, providers_health
 from tierwise.server.logs import redactor
 from tierwise.server.runtime import open_runtime
 from tierwise.server.settings import Settings, database_path
@@ -22,6 +22,8 @@ _LITTLE_SPACE = 100_000_000
 _ENOUGH_ATTEMPTS = 5
 """Fewer say little of how often a model answers."""
 _POOR_RATE = 0.5
+_NAMED = 10
+"""Models that are named where all are meant."""
 
 Status = Literal["ok", "warning", "error"]
 
@@ -57,6 +59,7 @@ async def diagnosis(settings: Settings, environ: Mapping[str, str], file: Path |
             *_database(database_path(settings)),
             *_keys(catalog),
             *_tiers(catalog, health),
+            *map(_gateway, health.gateways),
             *map(_deployment, health.deployments),
         ]
     return Diagnosis(ok=all(it.status != "error" for it in findings), findings=findings, health=health)
@@ -88,7 +91,8 @@ def _keys(catalog: Catalog) -> Iterator[Finding]:
     models = [model for model, _ in catalog.models()]
     for variable in sorted({model.key_variable for model in models if model.key_variable}):
         [*wanting] = (model for model in models if model.key_variable == variable)
-        names = ", ".join(model.id for model in wanting)
+        more = f" and {len(wanting) - _NAMED} more" if len(wanting) > _NAMED else ""
+        names = ", ".join(model.id for model in wanting[:_NAMED]) + more
         if wanting[0].key_present:
             yield _found("keys", "ok", f"{variable} is set, for {names}")
         else:
@@ -116,6 +120,13 @@ def _tiers(catalog: Catalog, health: ProvidersHealth) -> Iterator[Finding]:
 
 def _serves(fares: DeploymentHealth) -> bool:
     return fares.retry_in_s is None and not (fares.check and fares.check.error)
+
+
+def _gateway(gateway: GatewayHealth) -> Finding:
+    if gateway.fault:
+        fault, _, fix = gateway.fault.partition("; ")
+        return _found(gateway.provider, "warning", fault, fix[:1].upper() + fix[1:])
+    return _found(gateway.provider, "ok", f"{gateway.endpoint} offers {gateway.models} models")
 
 
 def _deployment(fares: DeploymentHealth) -> Finding:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tierwise.routing import gateways
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.endpoint_checks import Check
 from tierwise.routing.engine import Engine
@@ -13,15 +14,19 @@ from tierwise.routing.models import Model
 from tierwise.routing.observations import MOST_CALLS, WINDOW_MS
 from tierwise.storage.breakers import BreakerState
 
+MAX_MODELS = 200
+"""Most models that are listed: an agent reads all of it, and an endpoint may offer thousands."""
 _WORDS = {
     "authentication_failed": "its key was refused",
     "bad_response": "an answer that is none",
     "connection_failed": "no connection",
     "format_mismatch": "an answer of another form than asked for",
     "model_not_found": "no such model there",
+    "quota_exhausted": "its budget or credit there is spent",
     "rate_limited": "rate limited",
     "server_failed": "an error of its server",
     "timeout": "no answer in time",
+    "unsafe_response": "an answer that was not safe to read",
 }
 """Failures in our own words, by their codes."""
 
@@ -59,12 +64,26 @@ class DeploymentHealth(BaseModel):
     check: EndpointCheck | None = None
 
 
+class GatewayHealth(BaseModel):
+    """An endpoint that is asked for its models, such as a LiteLLM proxy."""
+
+    provider: str
+    endpoint: str
+    models: int | None
+    """How many it offers; null if it has never said so."""
+    fault: str | None
+    """Why it could not be asked the last time, and what to do."""
+    asked_s_ago: float
+
+
 class ProvidersHealth(BaseModel):
-    """All deployments; `traffic` is that of the last `window_s`, and of `most_calls` at most."""
+    """All deployments, `MAX_MODELS` at most; `traffic` is that of the last `window_s`, and of `most_calls`
+    at most."""
 
     window_s: int
     most_calls: int
     deployments: list[DeploymentHealth]
+    gateways: list[GatewayHealth] = []
 
 
 async def providers_health(engine: Engine) -> ProvidersHealth:
@@ -73,11 +92,14 @@ async def providers_health(engine: Engine) -> ProvidersHealth:
     Raises:
         UnknownModel: the settings name a model that does not exist.
     """
+    await engine.inventory.look_again()
     catalog, health = await engine.catalog(), await engine.vitals.health()
+    asked = [_gateway(found) for found in engine.inventory.gateways.health()]
     return ProvidersHealth(
         window_s=WINDOW_MS // 1000,
         most_calls=MOST_CALLS,
-        deployments=[_deployment(model, health, engine) for model in _usable(catalog)],
+        deployments=[_deployment(model, health, engine) for model in _usable(catalog)[:MAX_MODELS]],
+        **({"gateways": asked} if asked else {}),
     )
 
 
@@ -95,6 +117,16 @@ def traffic_of(model: Model, health: Health) -> Traffic | None:
         "last_error_at": None if seen.last_error_at is None else _instant(seen.last_error_at),
     }
     return Traffic(attempts=seen.attempts, failovers=seen.failovers, **_given(known))
+
+
+def _gateway(found: gateways.GatewayHealth) -> GatewayHealth:
+    return GatewayHealth(
+        provider=found.provider,
+        endpoint=found.api_base,
+        models=found.models,
+        fault=found.fault,
+        asked_s_ago=round(found.checked_ms_ago / 1000, 1),
+    )
 
 
 def _usable(catalog: Catalog) -> list[Model]:

@@ -1,10 +1,10 @@
-"""The MCP server: tools and resources on the SDK's low-level server, in both protocol eras."""
+"""The MCP server: tools, resources and prompts on the SDK's low-level server, in both protocol eras."""
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import mcp_types as types
@@ -13,7 +13,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from tierwise.routing.engine import Engine
-from tierwise.server import resources
+from tierwise.server import completion, prompts, resources
 from tierwise.server.dashboard import app
 from tierwise.server.logs import redactor
 from tierwise.server.retention import prune_daily
@@ -46,6 +46,7 @@ _INSTRUCTIONS = (
 
 _UNEXPECTED = "tierwise itself failed on this; its log on stderr says how. Please report it."
 
+T = TypeVar("T")
 RequestContext = ServerRequestContext[Any, Any]
 
 
@@ -66,6 +67,9 @@ async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Serv
             on_list_resources=handlers.list_resources,
             on_list_resource_templates=handlers.list_resource_templates,
             on_read_resource=handlers.read_resource,
+            on_list_prompts=handlers.list_prompts,
+            on_get_prompt=handlers.get_prompt,
+            on_completion=handlers.complete,
             on_subscribe_resource=subscriptions.subscribe,
             on_unsubscribe_resource=subscriptions.unsubscribe,
             on_subscriptions_listen=subscriptions.listen,
@@ -160,14 +164,35 @@ class _Handlers:
     async def read_resource(
         self, ctx: RequestContext, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
+        contents = await self._guarded(resources.read(self._context(ctx), params.uri))
+        return types.ReadResourceResult(contents=[contents])
+
+    async def list_prompts(
+        self, ctx: RequestContext, params: types.PaginatedRequestParams | None
+    ) -> types.ListPromptsResult:
+        return types.ListPromptsResult(prompts=[prompt.declaration for prompt in prompts.PROMPTS.values()])
+
+    async def get_prompt(
+        self, ctx: RequestContext, params: types.GetPromptRequestParams
+    ) -> types.GetPromptResult:
+        return await self._guarded(prompts.filled_in(self._context(ctx), params.name, params.arguments or {}))
+
+    async def complete(
+        self, ctx: RequestContext, params: types.CompleteRequestParams
+    ) -> types.CompleteResult:
+        found = await self._guarded(completion.complete(self._context(ctx), params))
+        return types.CompleteResult(completion=found)
+
+    async def _guarded(self, answer: Awaitable[T]) -> T:
+        """The answer, or an error that says no more than it may."""
         try:
-            return types.ReadResourceResult(contents=[await resources.read(self._context(ctx), params.uri)])
+            return await answer
         except TierwiseError as error:
             raise MCPError(types.INTERNAL_ERROR, self._redact(str(error))) from None
         except MCPError:
             raise
         except Exception:  # noqa: BLE001  as above
-            _log.exception("A resource could not be read, in an unexpected way")
+            _log.exception("A request failed in an unexpected way")
             raise MCPError(types.INTERNAL_ERROR, _UNEXPECTED) from None
 
     def _context(self, ctx: RequestContext) -> ToolContext:

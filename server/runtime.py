@@ -8,7 +8,8 @@ from typing import TypeVar, TypeVarTuple
 import anyio
 
 from tierwise.routing.clock import zone
-from tierwise.routing.engine import Engine, EngineSettings, open_engine
+from tierwise.routing.engine import Engine, open_engine
+from tierwise.routing.engine_settings import EngineSettings
 from tierwise.routing.spending import budget_of
 from tierwise.server.alerts import open_alerts
 from tierwise.server.logs import log_errors_of
@@ -30,10 +31,14 @@ def run(main: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
     try:
         return anyio.run(logged)
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while len(inner := getattr(error, "exceptions", ())) == 1:
-            (error,) = inner
-        raise error from None
+        raise unwrapped(group) from None
+
+
+def unwrapped(error: BaseException, own: BaseException | None = None) -> BaseException:
+    """What stands in groups of one; of a group that is `own`, nothing is taken away."""
+    while error is not own and len(inner := getattr(error, "exceptions", ())) == 1:
+        (error,) = inner
+    return error
 
 
 @asynccontextmanager

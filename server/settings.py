@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.settings import (
     BudgetSettings,
     ConversationSettings,
@@ -15,7 +16,6 @@ from tierwise.routing.settings import (
     LocalSettings,
     ModelPrice,
     Names,
-    ReliabilitySettings,
     RoutingSettings,
     SecretVariable,
     Section,

@@ -3,8 +3,12 @@
 import warnings
 
 import pytest
+from hypothesis import settings
 
 from tierwise.routing.providers.litellm import loading
+
+settings.register_profile("patient", deadline=None)  # no test is about how fast the machine is
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

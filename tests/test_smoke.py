@@ -6,6 +6,7 @@ CI runs these alone against the wheel, in an environment of its own: `pytest -m 
 import json
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.resources import files
@@ -18,6 +19,8 @@ import pytest
 from anyio.streams.text import TextReceiveStream
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+
+import tierwise
 
 pytestmark = [pytest.mark.anyio, pytest.mark.smoke]
 
@@ -60,9 +63,24 @@ def test_the_command_tells_the_version_of_the_package(run: Run) -> None:
     assert version("tierwise") in run("--version")
 
 
-@pytest.mark.parametrize("part", ["server", "routing", "storage"])
-def test_each_part_is_marked_as_typed(part: str) -> None:
-    assert files(f"tierwise.{part}").joinpath("py.typed").is_file()
+def test_the_package_is_marked_as_typed() -> None:
+    assert files("tierwise").joinpath("py.typed").is_file()
+
+
+def test_the_example_of_the_library_runs(environment: dict[str, str]) -> None:
+    lines = (tierwise.__doc__ or "").splitlines()
+    example = "\n".join(line for line in lines if line.startswith("    ") or not line)
+    shown = subprocess.run(  # noqa: S603  our own example
+        [sys.executable, "-c", textwrap.dedent(example)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    ).stdout
+    assert "demo/small" in shown
+    assert "complex ['demo/large']" in shown
+    assert shown.splitlines()[-1] == "2 0.0"
 
 
 def test_a_chat_on_the_command_line_is_in_the_usage_report(run: Run) -> None:

@@ -72,6 +72,8 @@ class Completion:
     """What the provider itself says that it charges, in nano-USD."""
     tool_calls: tuple[ToolCall, ...] = ()
     """What the model asks its caller to run, in place of an answer or beside it."""
+    stand_in: str | None = None
+    """The model that answered where the provider, a LiteLLM proxy, fell back by itself."""
     mean_logprob: float | None = None
     """Mean natural log probability of the answer's tokens, if it was asked for and given."""
     rate: RateStatus | None = None

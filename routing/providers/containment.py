@@ -10,7 +10,7 @@ Imports httpx, which costs start-up time, so only what has loaded litellm may im
 import codecs
 import re
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -119,7 +119,9 @@ class _ContainedStream(httpx.AsyncByteStream):
         try:
             async for chunk in self._raw:
                 self._received += len(chunk)
-                for piece in self._unpack(chunk):
+                if self._is_full():
+                    return
+                for piece in self._pieces(chunk):
                     self._unpacked += len(piece)
                     if self._is_full():
                         return
@@ -150,6 +152,10 @@ class _ContainedStream(httpx.AsyncByteStream):
     def _check_end(self) -> None:
         if self._gzip and not self._gzip.eof and self._received:
             raise ConnectionFailed("it ended before all of the answer had come")
+
+    def _pieces(self, chunk: bytes) -> Iterable[bytes]:
+        small = self._gzip is None and len(chunk) <= self.turn_bytes
+        return (chunk,) if small else self._unpack(chunk)
 
     def _unpack(self, chunk: bytes) -> Iterator[bytes]:
         if self._gzip is None:
@@ -203,6 +209,10 @@ class _EventStream(_ContainedStream):
 
     def _check(self, piece: bytes) -> None:
         self._check_encoding(piece)
+        if not self._lacks_reason and piece.endswith(b"\n\n"):  # as nearly all do
+            self._event_bytes = self._event_lines = 0
+            self._tail = b""
+            return
         text = self._tail + piece
         self._tail = text[-_TAIL_BYTES:]
         if self._lacks_reason and _GEMINI_ENDS.search(text):

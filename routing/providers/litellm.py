@@ -30,7 +30,7 @@ from tierwise.routing.errors import (
 )
 from tierwise.routing.providers.base import Completion, OnText, Provider, RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_errors import message, translate
-from tierwise.routing.providers.litellm_usage import read_cost, read_usage
+from tierwise.routing.providers.litellm_usage import read_cost, read_stand_in, read_usage
 from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
 from tierwise.routing.providers.pace import Pace
 from tierwise.routing.providers.rate_headers import rate_status
@@ -87,6 +87,8 @@ class _Answer:
     """Of each token, if they were asked for and given."""
     tool_calls: tuple[ToolCall, ...]
     rate: RateStatus | None
+    stand_in: str | None
+    """See `Completion`."""
 
 
 class LiteLLMProvider(Provider):
@@ -117,6 +119,7 @@ class LiteLLMProvider(Provider):
             usage=usage,
             reported_cost=answer.cost,
             tool_calls=answer.tool_calls,
+            stand_in=answer.stand_in,
             mean_logprob=fmean(answer.logprobs) if answer.logprobs else None,
             rate=answer.rate,
         )
@@ -161,6 +164,7 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
         logprobs=_logprobs(choice),
         tool_calls=tools.calls(),
         rate=_rate(headers),
+        stand_in=read_stand_in(headers),
     )
 
 
@@ -217,6 +221,7 @@ async def _read(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
         logprobs=logprobs,
         tool_calls=tools.calls(),
         rate=_rate(headers),
+        stand_in=read_stand_in(headers),
     )
 
 
@@ -267,7 +272,7 @@ def _route(litellm: Any, call: UpstreamCall) -> str:
     if not call.api_base:
         return call.provider
     base = urlsplit(call.api_base)
-    known = call.provider in litellm.provider_list
+    known = call.provider in litellm.provider_list and call.provider != "litellm_proxy"
     if not known or (call.provider in _SPEAK_OPENAI_UNDER_V1 and base.path.rstrip("/").endswith("/v1")):
         return _COMPATIBLE
     # Behind a gateway OpenAI's own models still need the parameter rules of litellm's `openai`.

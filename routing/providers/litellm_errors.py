@@ -53,7 +53,7 @@ LITELLM: Mapping[str, Kind | None] = {
     "BadGatewayError": errors.ServerFailed,
     "BadRequestError": None,
     "BlockedPiiEntityError": errors.ContentRefused,
-    "BudgetExceededError": errors.RateLimited,
+    "BudgetExceededError": errors.QuotaExhausted,
     "ContentPolicyViolationError": errors.ContentRefused,
     "ContextWindowExceededError": errors.ContextWindowExceeded,
     "GuardrailRaisedException": errors.ContentRefused,
@@ -68,7 +68,7 @@ LITELLM: Mapping[str, Kind | None] = {
     "ModifyResponseException": errors.ContentRefused,
     "NotFoundError": errors.ModelNotFound,
     "OpenAIError": None,
-    "PaymentRequiredError": errors.AuthenticationFailed,
+    "PaymentRequiredError": errors.QuotaExhausted,
     "PermissionDeniedError": errors.AuthenticationFailed,
     "RateLimitError": errors.RateLimited,
     "RejectedRequestError": errors.RequestRejected,
@@ -84,7 +84,7 @@ STATUS: Mapping[int, Kind] = {
     200: errors.BadResponse,
     400: errors.RequestRejected,
     401: errors.AuthenticationFailed,
-    402: errors.AuthenticationFailed,
+    402: errors.QuotaExhausted,
     403: errors.AuthenticationFailed,
     404: errors.ModelNotFound,
     408: errors.UpstreamTimeout,
@@ -98,6 +98,18 @@ STATUS: Mapping[int, Kind] = {
 _WORDS: tuple[tuple[frozenset[int | None], re.Pattern[str], Kind], ...] = tuple(
     (frozenset(statuses), re.compile("|".join(words), re.IGNORECASE), kind)
     for kind, statuses, words in (
+        (
+            # A LiteLLM proxy's own budgets come with 400, 422 or 429, by version and by what they are of.
+            errors.QuotaExhausted,
+            (400, 403, 422, 429),
+            (
+                r"budget has been exceeded",
+                r"(crossed|exceeded) budget",
+                r"budget_?exceeded|exceeded(token)?budget",
+                r"insufficient_quota",
+                r"credit balance is too low",
+            ),
+        ),
         (
             errors.ContextWindowExceeded,
             (400, 413, 422, 500),
@@ -128,6 +140,7 @@ _WORDS: tuple[tuple[frozenset[int | None], re.Pattern[str], Kind], ...] = tuple(
                 r"api[ _-]?key.{0,30}(invalid|expired|not valid)",
                 r"(invalid|incorrect) api[ _-]?key",
                 r"missing credentials",
+                r"no connected db",  # a LiteLLM proxy without a database knows no key but the master's
             ),
         ),
         (
@@ -135,7 +148,7 @@ _WORDS: tuple[tuple[frozenset[int | None], re.Pattern[str], Kind], ...] = tuple(
             (400,),
             (
                 r"model_not_found",
-                r"not a valid model|unknown model",
+                r"not a valid model|unknown model|invalid model name",
                 r"model.{0,80}(does not exist|not found|decommissioned)",
                 r"llm provider not provided",
             ),
@@ -164,6 +177,8 @@ _INVENTS_STATUS = ("APIConnectionError", "MidStreamFallbackError")
 
 _TEXTS: Mapping[Kind, str] = {
     errors.RateLimited: "{name} is rate limited or out of quota{detail}; wait, or let another model serve.",
+    errors.QuotaExhausted: "{provider} says that the budget or credit for {model} is spent{detail}; "
+    "raise it there, or let another model serve.",
     errors.ConnectionFailed: "The connection to {name} failed{detail}; check the network and its api_base.",
     errors.UpstreamTimeout: "{name} did not answer in time{detail}; "
     "raise litellm.timeout (now {timeout:g} s) or choose a faster model.",

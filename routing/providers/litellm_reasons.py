@@ -10,6 +10,8 @@ from tierwise.routing.providers.base import UpstreamCall
 
 _MESSAGE_IN_JSON = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)+)"')
 _LITELLM_PREFIX = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)\w*(?::| -)\s*)+")
+_PROXY_ADVICE = re.compile(r"(?:\\n|\n)+(?:(?:LiteLLM: model group|model=).*|$)", re.DOTALL)
+"""What a LiteLLM proxy adds for its administrator, perhaps still escaped as in JSON."""
 _MIN_QUOTE = 8
 """Anything shorter turns up in sentences by chance."""
 _MAX_READ = 2000
@@ -56,4 +58,4 @@ def _words(error: BaseException) -> str:
     text = str(error).split(" Original exception: ")[0]
     if found := _MESSAGE_IN_JSON.search(text):
         text = found[1]
-    return _LITELLM_PREFIX.sub("", text)
+    return _LITELLM_PREFIX.sub("", _PROXY_ADVICE.sub("", text))

@@ -18,6 +18,10 @@ _NANO_PER_USD = 10**9
 _COST_HEADER = "llm_provider-x-litellm-response-cost"
 """Under which litellm hands on what a LiteLLM proxy says."""
 
+_FALLBACKS_HEADER = "llm_provider-x-litellm-attempted-fallbacks"
+_MODEL_HEADER = "llm_provider-x-litellm-model-group"
+_LONGEST_NAME = 200
+
 _CACHED = ("cached_tokens", "num_cached_tokens")
 """What Moonshot and Mistral call the tokens read from a cache, beside the tokens that were sent."""
 
@@ -87,6 +91,14 @@ def read_cost(sent: Any, headers: Mapping[str, Any]) -> int | None:
     if said is not None and details is not None:
         return said
     return said or _nano_usd(headers.get(_COST_HEADER)) or None
+
+
+def read_stand_in(headers: Mapping[str, Any]) -> str | None:
+    """The model that a LiteLLM proxy fell back to by itself; None if it did not."""
+    model = headers.get(_MODEL_HEADER)
+    if headers.get(_FALLBACKS_HEADER, "0") == "0" or not isinstance(model, str):
+        return None
+    return model if model.isprintable() and len(model) <= _LONGEST_NAME else None
 
 
 def _shares(whole: int, *parts: int) -> list[int]:

@@ -43,12 +43,11 @@ def _quota(limits: Mapping[str, str], names: tuple[str, ...], now: dt.datetime) 
         # litellm adds OpenAI's names to Anthropic's answers, but without the resets.
         for pattern in (f"anthropic-ratelimit-{name}-{{}}", f"x-ratelimit-{{}}-{name}"):
             remaining = _number(limits.get(pattern.format("remaining")))
-            if remaining is not None:
-                return Quota(
-                    remaining=remaining,
-                    limit=_number(limits.get(pattern.format("limit"))),
-                    reset=_seconds(limits.get(pattern.format("reset")), now),
-                )
+            limit = _number(limits.get(pattern.format("limit")))
+            reset = _seconds(limits.get(pattern.format("reset")), now)
+            # A limit of 0 is how gateways say that there is none.
+            if remaining is not None and (limit or (limit is None and reset is not None)):
+                return Quota(remaining=remaining, limit=limit, reset=reset)
     return None
 
 

@@ -116,12 +116,9 @@ class Tool(Generic[ArgumentsT]):
         """The arguments as the handler takes them.
 
         Raises:
-            InvalidRequest: they do not fit; the message names each that does not.
+            InvalidRequest: see `parsed`.
         """
-        try:
-            return self.arguments.model_validate(arguments)
-        except ValidationError as error:
-            raise InvalidRequest(self._complaint(error)) from None
+        return parsed(self.arguments, arguments, self.name)
 
     async def call(self, context: ToolContext, arguments: Mapping[str, Any]) -> CallToolResult:
         """Run the handler on `arguments`.
@@ -140,35 +137,45 @@ class Tool(Generic[ArgumentsT]):
             _meta=answer.meta,
         )
 
-    def _complaint(self, error: ValidationError) -> str:
+
+def parsed(model: type[ArgumentsT], arguments: Mapping[str, Any], owner: str) -> ArgumentsT:
+    """`arguments`, as they came over the wire, in the shape of `model`; `owner` is what they were given to.
+
+    Raises:
+        InvalidRequest: they do not fit; the message names each that does not.
+    """
+    try:
+        return model.model_validate(arguments)
+    except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
-        told = [self._sentence(problem) for problem in problems[:2]]
-        more = f" (and {len(problems) - 2} more)" if len(problems) > 2 else ""
-        return (". ".join(dict.fromkeys(told)) + more + ".").replace("?.", "?")
+    told = [_sentence(problem, owner, list(model.model_fields)) for problem in problems[:2]]
+    more = f" (and {len(problems) - 2} more)" if len(problems) > 2 else ""
+    raise InvalidRequest((". ".join(dict.fromkeys(told)) + more + ".").replace("?.", "?"))
 
-    def _sentence(self, problem: ErrorDetails) -> str:
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}"[:80] for part in problem["loc"])
-        name = f"`{where.removeprefix('.')}`" if where else "the name of each argument"
-        kind, context = problem["type"], problem.get("ctx", {})
-        if kind == "extra_forbidden":
-            return f"{name} {self._unknown(problem['loc'])}"
-        if kind == "value_error":
-            return f"{name} {context['error']}" if problem["loc"] else str(context["error"])
-        if kind in ("literal_error", "enum"):
-            return f"{name} must be {context['expected']}"
-        for limit, words in _LIMITS.items():
-            if limit in context:
-                return f"{name} must be {words} {context[limit]:,}"
-        return f"{name} {_FAULTS.get(kind) or _FAULTS.get(kind.split('_')[0], 'has the wrong type')}"
 
-    def _unknown(self, where: tuple[int | str, ...]) -> str:
-        name = str(where[-1])[:80]
-        if len(where) > 1:
-            return "is not known there; take it out"
-        known = list(self.arguments.model_fields)
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known) or 'none'}"
-        return f"is not an argument of {self.name}; {hint}"
+def _sentence(problem: ErrorDetails, owner: str, known: list[str]) -> str:
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}"[:80] for part in problem["loc"])
+    name = f"`{where.removeprefix('.')}`" if where else "the name of each argument"
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"{name} {_unknown(problem['loc'], owner, known)}"
+    if kind == "value_error":
+        return f"{name} {context['error']}" if problem["loc"] else str(context["error"])
+    if kind in ("literal_error", "enum"):
+        return f"{name} must be {context['expected']}"
+    for limit, words in _LIMITS.items():
+        if limit in context:
+            return f"{name} must be {words} {context[limit]:,}"
+    return f"{name} {_FAULTS.get(kind) or _FAULTS.get(kind.split('_')[0], 'has the wrong type')}"
+
+
+def _unknown(where: tuple[int | str, ...], owner: str, known: list[str]) -> str:
+    name = str(where[-1])[:80]
+    if len(where) > 1:
+        return "is not known there; take it out"
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known) or 'none'}"
+    return f"is not an argument of {owner}; {hint}"
 
 
 _LIMITS = {

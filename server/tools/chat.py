@@ -13,7 +13,7 @@ from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, ReasoningEffort, Strategy, Tier, ToolCall
 from tierwise.server.images import load_images
-from tierwise.server.settings import UsageSettings
+from tierwise.server.settings import Settings, UsageSettings
 from tierwise.server.tools.base import Answer, Arguments, Text, Tool, ToolContext
 from tierwise.server.tools.conversation import (
     OBJECTS,
@@ -173,16 +173,25 @@ class ChatResult(ChatStatus):
 
 async def chat(context: ToolContext, arguments: ChatArguments) -> Answer:
     """Answer the prompt, or hand back a `call_id` when the answer takes longer than the caller can wait."""
-    request = arguments.request(context.settings.usage_tracking)
-    if arguments.images:
-        pictures = await load_images(arguments.images, context.settings.server.media_folders)
-        request = replace(request, images=pictures)
+    request = await load_request(arguments, context.settings)
     call = await context.engine.start(request, watched=context.report_progress is not None)
     try:
         return await _answer(context, call, context.settings.server.answer_within)
     finally:
         if not call.done and context.engine.find(call.id) is None:
             call.cancel()  # whoever asked has gone, and nobody is left to fetch the answer
+
+
+async def load_request(arguments: ChatArguments, settings: Settings) -> ChatRequest:
+    """The request with its pictures.
+
+    Raises:
+        InvalidRequest: one of them cannot be used.
+    """
+    request = arguments.request(settings.usage_tracking)
+    if not arguments.images:
+        return request
+    return replace(request, images=await load_images(arguments.images, settings.server.media_folders))
 
 
 async def chat_result(context: ToolContext, arguments: ChatResultArguments) -> Answer:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from tierwise.routing.health import Health
 from tierwise.routing.models import Model
 from tierwise.routing.request import Tier
-from tierwise.server.health import Traffic, traffic_of
+from tierwise.server.health import MAX_MODELS, Traffic, traffic_of
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
 
 _PICO_PER_MICRO = 1_000_000
@@ -39,6 +39,8 @@ class ListedModel(BaseModel):
 class ModelList(BaseModel):
     source: str
     models: list[ListedModel]
+    models_left_out: int = 0
+    """How many more endpoints offer."""
 
 
 async def list_models(context: ToolContext, arguments: ListModelsArguments) -> Answer:
@@ -46,14 +48,17 @@ async def list_models(context: ToolContext, arguments: ListModelsArguments) -> A
 
 
 async def model_list(context: ToolContext) -> ModelList:
-    """Every model of the catalogue, those of the lower tiers first."""
-    catalog, health = await context.engine.catalog(), await context.engine.vitals.health()
-    return ModelList(
-        source=catalog.source, models=[_listed(model, tiers, health) for model, tiers in catalog.models()]
-    )
+    """The models of the catalogue as of now, those of the lower tiers first."""
+    inventory = context.engine.inventory
+    await inventory.look_again()
+    catalog, health = await inventory.catalog(), await context.engine.vitals.health()
+    faults = {it.provider: it.fault for it in inventory.gateways.health()}
+    models = [_listed(model, tiers, health, faults.get(model.provider)) for model, tiers in catalog.models()]
+    left_out = {"models_left_out": len(models) - MAX_MODELS} if len(models) > MAX_MODELS else {}
+    return ModelList(source=catalog.source, models=models[:MAX_MODELS], **left_out)
 
 
-def _listed(model: Model, tiers: tuple[Tier, ...], health: Health) -> ListedModel:
+def _listed(model: Model, tiers: tuple[Tier, ...], health: Health, fault: str | None) -> ListedModel:
     rates = model.price and model.price.rates
     optional: dict[str, Any] = {
         "key_variable": model.key_variable,
@@ -70,15 +75,17 @@ def _listed(model: Model, tiers: tuple[Tier, ...], health: Health) -> ListedMode
         output_usd_per_million=rates and rates.output / _PICO_PER_MICRO,
         context_window=model.context_window,
         capabilities=None if model.capabilities is None else list(model.capabilities),
-        health=_health(model, health),
+        health=_health(model, health, fault),
         **{name: value for name, value in optional.items() if value is not None},
     )
 
 
-def _health(model: Model, health: Health) -> str:
-    """What stands in the way of using the model, or `ready`."""
+def _health(model: Model, health: Health, fault: str | None) -> str:
+    """What stands in the way of using the model, such as the fault of its endpoint, or `ready`."""
     if not model.key_present:
         return "no key"
+    if fault:
+        return fault
     if rest := health.rest(model):
         return rest.reason
     return model.warning(datetime.now(UTC).date()) or "ready"

@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Iterable
 from functools import partial
 
+import anyio
+
 from tierwise.storage.sqlite.database import Database
 from tierwise.storage.sqlite.rollup import DAY_MS, add_to_rollup, remove_from_rollup
 
@@ -11,6 +13,9 @@ _BATCH = 2000
 """Calls deleted in one transaction: it holds the write lock for some 20 ms."""
 _PAGES = 1000
 """Pages given back in one transaction, which takes as long."""
+_PAUSE = 0.02
+"""Seconds between two transactions, in which other processes get the write lock: they only look for it now
+and then."""
 _SPARE = 10
 """One page in so many may stay free, for the calls to come."""
 _REMEMBER = "UPDATE pruned SET before = max(before, ?)"
@@ -34,8 +39,11 @@ async def prune(database: Database, before: int) -> int:
     deleted = 0
     while batch := await database.transact(work):
         deleted += batch
-    while await database.transact(_give_back):
-        pass
+        await anyio.sleep(_PAUSE)
+    more = True
+    while more:
+        more = await database.transact(_give_back)
+        await anyio.sleep(_PAUSE)
     return deleted
 
 
@@ -64,7 +72,9 @@ def _give_back(connection: sqlite3.Connection) -> bool:
     free, pages = _number(connection, "freelist_count"), _number(connection, "page_count")
     if free * _SPARE <= pages:
         return False
-    connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+    for _ in range(_PAGES):
+        # Without columns to fetch, Python takes one step of it whatever the number: one page.
+        connection.execute("PRAGMA incremental_vacuum(1)")
     return _number(connection, "freelist_count") < free
 
 

@@ -162,6 +162,22 @@ def bomb(encoding: Encoding, megabytes: int = 500) -> Behaviour:
     return send
 
 
+def endless_packed() -> Behaviour:
+    """A right answer in gzip, and after its end bytes that never end."""
+
+    async def send(exchange: Exchange) -> web.StreamResponse:
+        packer = _gzip()
+        body = json.dumps(_carrying(exchange, exchange.content)).encode()
+        response = web.StreamResponse(headers={"Content-Encoding": "gzip"})
+        response.content_type = "text/event-stream" if exchange.streams else "application/json"
+        await response.prepare(exchange.request)
+        await response.write(packer.compress(body) + packer.flush())
+        while True:
+            await response.write(_BLOCK)
+
+    return send
+
+
 def packed() -> Behaviour:
     """A right answer, in gzip, as servers are free to send it."""
 

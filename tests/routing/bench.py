@@ -11,7 +11,8 @@ from aiohttp import web
 
 from tests.fake_provider import Behaviour, Exchange, FakeProvider, ok
 from tierwise.routing.calls import Call, Receipt
-from tierwise.routing.engine import Engine, EngineSettings, open_engine
+from tierwise.routing.engine import Engine, open_engine
+from tierwise.routing.engine_settings import EngineSettings
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.settings import (
     LiteLLMSettings,
@@ -99,6 +100,12 @@ class Bench:
 
     async def ask(self, *, watched: bool = False, **request: Any) -> Receipt:
         return await answer_of(await self.start(watched=watched, **request))
+
+    async def queued(self, count: int) -> None:
+        """Wait until so many requests wait for their turn."""
+        with anyio.fail_after(PATIENCE):
+            while self.engine.queue.waiting < count:  # noqa: ASYNC110  there is no event for it
+                await anyio.sleep(0.005)
 
     async def failure(self, *, watched: bool = False, **request: Any) -> TierwiseError:
         with pytest.raises(TierwiseError) as caught:

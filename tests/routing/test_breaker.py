@@ -9,6 +9,7 @@ import pytest
 
 from tests.fake_provider import (
     FakeProvider,
+    faults,
     garbage,
     hang,
     ok,
@@ -20,15 +21,9 @@ from tests.fake_provider import (
 from tests.routing.bench import MARKS, PATIENCE, Bench, Gate, answer_of, chat, litellm, only, rules, running
 from tests.routing.catalogs import catalog
 from tierwise.routing.errors import AllCandidatesFailed, DeadlineExceeded, NoCandidate
+from tierwise.routing.reliability_settings import BreakerSettings, ReliabilitySettings
 from tierwise.routing.request import Tier
-from tierwise.routing.settings import (
-    BreakerSettings,
-    LearningSettings,
-    LiteLLMSettings,
-    ProviderSettings,
-    ReliabilitySettings,
-    RoutingSettings,
-)
+from tierwise.routing.settings import LearningSettings, LiteLLMSettings, ProviderSettings, RoutingSettings
 from tierwise.storage.breakers import Breaker
 from tierwise.storage.budgets import AtLimit, Budget, BudgetPeriod
 from tierwise.storage.ports import Store
@@ -39,6 +34,7 @@ PROVIDERS_FAULT = {
     "server_failed": status(500),
     "bad_response": garbage(),
     "connection_failed": refuse(),
+    "unsafe_response": faults.redirects("/elsewhere"),
 }
 NO_FAULT_OF_ITS = {
     "rate_limited": rate_limited(retry_after=0),

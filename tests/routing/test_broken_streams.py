@@ -18,8 +18,8 @@ from tests.fake_provider import (
 )
 from tests.routing.bench import MARKS, PATIENCE, PROMPT, Gate, answer_of, chat, litellm, only, running
 from tierwise.routing.errors import AllCandidatesFailed
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import Tier, ToolDefinition
-from tierwise.routing.settings import ReliabilitySettings
 from tierwise.storage.ports import Store
 
 pytestmark = MARKS

@@ -10,8 +10,8 @@ import pytest
 from tests.fake_provider import FakeProvider, delay, hang, ok, status
 from tests.routing.bench import MARKS, PATIENCE, answer_of, chat, litellm, only, rules, running
 from tierwise.routing.errors import DeadlineExceeded
+from tierwise.routing.reliability_settings import HedgingSettings, ReliabilitySettings
 from tierwise.routing.request import Tier
-from tierwise.routing.settings import HedgingSettings, ReliabilitySettings
 from tierwise.routing.upstream_queue import Ticket
 from tierwise.storage.ports import Store
 

@@ -11,13 +11,8 @@ from aiohttp import web
 from tests.fake_provider import FakeProvider, status
 from tests.routing.bench import MARKS, PATIENCE, Bench, chat, litellm, only, running
 from tierwise.routing.plain_http import get
-from tierwise.routing.settings import (
-    BreakerSettings,
-    HealthSettings,
-    ModelPrice,
-    ProviderSettings,
-    ReliabilitySettings,
-)
+from tierwise.routing.reliability_settings import BreakerSettings, HealthSettings, ReliabilitySettings
+from tierwise.routing.settings import ModelPrice, ProviderSettings
 from tierwise.storage.ports import Store
 
 pytestmark = MARKS

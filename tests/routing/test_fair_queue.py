@@ -87,3 +87,13 @@ def test_what_is_taken_out_does_not_come_out(arrived: list[tuple[str, str]], dat
     while (item := queue.take(lambda _: True)) is not None:
         out.append(item)
     assert sorted(out) == [place for place in range(len(arrived)) if place not in gone]
+
+
+@given(arrivals.filter(bool))
+def test_the_longest_row_is_known_and_loses_what_came_last(arrived: list[tuple[str, str]]) -> None:
+    queue, items = filled(arrived)
+    counts = {tenant: sum(it[0] == tenant for it in items) for tenant in "abcd"}
+    tenant, count = queue.longest()
+    assert count == counts[tenant] == max(counts.values())
+    assert queue.take_newest(tenant) == [it for it in items if it[0] == tenant][-1]
+    assert len(emptied(queue)) == len(items) - 1

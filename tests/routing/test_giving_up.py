@@ -11,7 +11,7 @@ import pytest
 from tests.fake_provider import FakeProvider, Limits, hang, ok, status
 from tests.routing.bench import MARKS, PATIENCE, Bench, Gate, answer_of, litellm, only, running
 from tierwise.routing.calls import Call
-from tierwise.routing.settings import RateLimitSettings, ReliabilitySettings
+from tierwise.routing.reliability_settings import RateLimitSettings, ReliabilitySettings
 from tierwise.storage.budgets import Budget, BudgetPeriod
 from tierwise.storage.ports import Store
 
@@ -32,10 +32,6 @@ async def given_up(bench: Bench, call: Call) -> None:
     assert (await bench.engine.spending.account(BUDGET)).reserved_nano_usd == 0
 
 
-async def settled() -> None:
-    await anyio.wait_all_tasks_blocked()
-
-
 async def test_while_it_waits_for_a_slot(fake: FakeProvider, store: Store) -> None:
     gate = Gate()
     fake.next("standard", gate)
@@ -44,7 +40,7 @@ async def test_while_it_waits_for_a_slot(fake: FakeProvider, store: Store) -> No
         await gate.reached()
         await bench.engine.spending.set_budget(BUDGET)
         second, third = await bench.start(prompt="two"), await bench.start(prompt="three")
-        await settled()
+        await bench.queued(2)
         await given_up(bench, second)
         gate.opened.set()
         for call in (first, third):
@@ -58,8 +54,7 @@ async def test_while_it_waits_for_a_rate_limit(fake: FakeProvider, store: Store)
     async with running(fake, store, routing=only("fake/standard"), budgets=(BUDGET,)) as bench:
         await bench.ask(prompt="one")
         call = await bench.start(prompt="two")
-        await settled()
-        assert not call.done
+        await bench.queued(1)
         await given_up(bench, call)
         assert bench.upstream == ["standard"]
 
@@ -75,21 +70,20 @@ async def test_what_was_given_up_at_a_rate_limit_does_not_count_against_it(
         first = await bench.start(prompt="one")
         await gate.reached()
         second = await bench.start(prompt="two")
-        await settled()
+        await bench.queued(1)
         second.cancel()
         gate.opened.set()
         await answer_of(first)
         assert (await bench.ask(prompt="three")).content
 
 
-async def test_while_it_pauses_before_a_retry(fake: FakeProvider, store: Store) -> None:
+async def test_while_it_pauses_before_a_retry(fake: FakeProvider, store: Store, pauses: list[float]) -> None:
     fake.always("standard", status(500))
-    settings = litellm(fake, retry_delay=300)
+    settings = litellm(fake, retry_delay=50)
     async with running(fake, store, litellm=settings, budgets=(BUDGET,)) as bench:
         call = await bench.start()
-        while not bench.upstream or fake.open_requests:
+        while not pauses:
             await call.wait(0.01)
-        await settled()
         await given_up(bench, call)
         assert [attempt.outcome for attempt in bench.records[0].attempts] == ["server_failed"]
 
@@ -108,7 +102,7 @@ def never_loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def test_while_a_library_is_loaded(fake: FakeProvider, store: Store) -> None:
     async with running(fake, store, budgets=(BUDGET,)) as bench:
         call = await bench.start()
-        await settled()
+        await call.wait(0.05)
         await given_up(bench, call)
         assert bench.upstream == []
 
@@ -151,7 +145,7 @@ async def test_an_engine_that_ends_leaves_no_call_behind_wherever_it_is(
         ]
         while fake.open_requests < 2:
             await calls[0].wait(0.01)
-        await settled()
+        await bench.queued(3)
         await end(bench)
         if end is leave:
             for call in calls:
@@ -160,7 +154,7 @@ async def test_an_engine_that_ends_leaves_no_call_behind_wherever_it_is(
     assert {record.status for record in bench.records[1:]} == {"cancelled"}
     assert (await store.budget_spent(BUDGET.name, 0, now=0)).reserved_nano_usd == 0
     (row,) = await store.usage(start=0, end=2**52)
-    assert (row.calls, row.failed_calls) == (7, 6)
+    assert (row.calls, row.cancelled_calls) == (7, 6)
     with anyio.fail_after(PATIENCE):
         for _ in range(2):
             await fake.disconnected.acquire()

@@ -8,7 +8,8 @@ import pytest
 from tests.fake_provider import FakeProvider, hang, status
 from tests.routing.bench import MARKS, PATIENCE, PROMPT, Bench, Gate, answer_of, chat, litellm, only, running
 from tierwise.routing.pricing import usd
-from tierwise.routing.settings import HedgingSettings, ProviderSettings, ReliabilitySettings
+from tierwise.routing.reliability_settings import HedgingSettings, ReliabilitySettings
+from tierwise.routing.settings import ProviderSettings
 from tierwise.routing.tokens import most_prompt_tokens
 from tierwise.storage.budgets import Budget, BudgetPeriod
 from tierwise.storage.ports import Store
@@ -44,6 +45,7 @@ async def test_the_next_model_answers_first_and_the_slow_one_is_closed_and_charg
     assert slow.cost_nano_usd == slow.input_tokens * 10_000 > 0
     assert receipt.cost == (slow.cost_nano_usd or 0) + (fast.cost_nano_usd or 0)
     assert (record.model, record.status) == ("fake/peer", "ok")
+    assert "; it was slow, so fake/peer served" in receipt.reason
 
 
 async def test_the_slow_one_may_still_win(fake: FakeProvider, store: Store) -> None:

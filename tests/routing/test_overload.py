@@ -2,14 +2,13 @@
 
 import gc
 
-import anyio
 import pytest
 
 from tests.fake_provider import FakeProvider
 from tests.routing.bench import MARKS, PATIENCE, Bench, Gate, answer_of, running
 from tierwise.routing.calls import Call, Flight
 from tierwise.routing.errors import Busy
-from tierwise.routing.settings import ReliabilitySettings
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.storage.budgets import Budget, BudgetPeriod
 from tierwise.storage.ports import Store
 
@@ -24,7 +23,8 @@ async def crowd(bench: Bench, gate: Gate) -> list[Call]:
     calls = [await bench.start(prompt="under way")]
     await gate.reached()
     calls.append(await bench.start(prompt="waits"))
-    await anyio.wait_all_tasks_blocked()
+    while not bench.engine.queue.full:
+        await calls[0].wait(0.01)
     return calls
 
 
@@ -119,3 +119,22 @@ async def test_a_flood_leaves_nothing_behind(fake: FakeProvider, store: Store) -
         gate.opened.set()
         for waiting in calls:
             await answer_of(waiting)
+
+
+async def test_one_tenant_s_flood_does_not_shut_others_out(fake: FakeProvider, store: Store) -> None:
+    gate = Gate()
+    fake.always("standard", gate)
+    reliability = ReliabilitySettings(max_concurrent_calls=1, max_queued_calls=3)
+    async with running(fake, store, reliability=reliability) as bench:
+        greedy = [await bench.start(prompt="under way", tenant="greedy")]
+        await gate.reached()
+        greedy += [await bench.start(prompt=f"greedy {number}", tenant="greedy") for number in range(3)]
+        while not bench.engine.queue.full:
+            await greedy[0].wait(0.01)
+        modest = await bench.start(prompt="modest", tenant="modest")
+        while not any(call.done for call in greedy):
+            await modest.wait(0.01)
+        gate.opened.set()
+        assert (await answer_of(modest)).content
+        assert all([await call.wait(PATIENCE) for call in greedy])
+        assert sorted(record.error or "" for record in bench.records) == ["", "", "", "", "Busy"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tierwise.routing.models import Model
 from tierwise.routing.providers.base import Quota, RateStatus
 from tierwise.routing.rate_limits import RateLimits
-from tierwise.routing.settings import RateLimitSettings
+from tierwise.routing.reliability_settings import RateLimitSettings
 
 SMALL, LARGE = (Model(id=f"fake/{name}", provider="fake", name=name) for name in ("small", "large"))
 OTHER = Model(id="other/small", provider="other", name="small")

@@ -17,8 +17,9 @@ from tests.fake_provider import (
 )
 from tests.routing.bench import MARKS, PATIENCE, PROMPT, Gate, answer_of, litellm, only, rules, running
 from tierwise.routing.errors import AllCandidatesFailed, DeadlineExceeded, RequestRejected
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import Tier
-from tierwise.routing.settings import ProviderSettings, ReliabilitySettings
+from tierwise.routing.settings import ProviderSettings
 from tierwise.storage.ports import Store
 
 pytestmark = MARKS
@@ -31,22 +32,6 @@ NO_SECOND_TRY = {
     "context_window_exceeded": refusal(400, "This model's maximum context length is 10 tokens."),
 }
 RETRIED = {"server_failed": status(500), "bad_response": garbage(), "connection_failed": refuse()}
-
-
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The router's pauses between two tries, in seconds, made without chance."""
-    seen: list[float] = []
-    sleep = anyio.sleep
-
-    async def noted(delay: float) -> None:
-        if delay < 60:  # the engine's own timer is longer
-            seen.append(delay)
-        await sleep(delay)
-
-    monkeypatch.setattr("tierwise.routing.router.anyio.sleep", noted)
-    monkeypatch.setattr("tierwise.routing.router.random.random", lambda: 0.0)
-    return seen
 
 
 @pytest.mark.parametrize("outcome", NO_SECOND_TRY)

@@ -99,7 +99,8 @@ def test_damaged_vectors_are_said_to_need_reinstalling(embedder: Embedder, tmp_p
 CALL = """
 import json, sys, anyio
 from pathlib import Path
-from tierwise.routing.engine import EngineSettings, open_engine
+from tierwise.routing.engine import open_engine
+from tierwise.routing.engine_settings import EngineSettings
 from tierwise.routing.request import ChatRequest
 from tierwise.routing.settings import LocalSettings
 from tierwise.storage.sqlite import open_store

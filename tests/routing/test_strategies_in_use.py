@@ -20,15 +20,9 @@ from tests.routing.bench import (
     running,
 )
 from tests.routing.catalogs import catalog
+from tierwise.routing.reliability_settings import BreakerSettings, ReliabilitySettings
 from tierwise.routing.request import Strategy, Tier
-from tierwise.routing.settings import (
-    BreakerSettings,
-    ProviderSettings,
-    ReliabilitySettings,
-    RoutingSettings,
-    TierRule,
-    TierRules,
-)
+from tierwise.routing.settings import ProviderSettings, RoutingSettings, TierRule, TierRules
 from tierwise.storage.ports import Store
 
 pytestmark = MARKS

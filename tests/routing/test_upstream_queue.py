@@ -1,7 +1,7 @@
 """Who may send a request when, on a clock that the test moves."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
 
@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from tierwise.routing.errors import Busy
 from tierwise.routing.models import Model
 from tierwise.routing.rate_limits import RateLimits
-from tierwise.routing.settings import RateLimitSettings
+from tierwise.routing.reliability_settings import RateLimitSettings
 from tierwise.routing.upstream_queue import QueueLimits, Ticket, UpstreamQueue
 
 pytestmark = pytest.mark.anyio
@@ -44,8 +44,8 @@ class Row:
         await anyio.wait_all_tasks_blocked()
 
     async def _run(self, name: str, ticket: Ticket, within: float) -> None:
-        with self.scopes[name]:
-            async with self.queue.slot(ticket, within) as slot:
+        with self.scopes[name], suppress(Busy):
+            async with self.queue.slot(ticket, lambda: within) as slot:
                 if slot is None:
                     self.given_up.append(name)
                     return
@@ -200,27 +200,27 @@ async def test_when_a_request_could_go_is_told_where_only_time_decides() -> None
 async def test_beyond_what_may_wait_calls_are_refused_with_a_time_to_come_back() -> None:
     async with row(at_once=2, queued=1) as it:
         for name in ("1", "2", "3"):
-            it.queue.enter(ready=True)
+            it.queue.enter("", lambda: True)
             await it.ask(name)
         assert it.queue.full
         with pytest.raises(
             Busy, match=r"^busy: 2 requests are under way and 1 calls wait already"
         ) as refused:
-            it.queue.enter(ready=True)
+            it.queue.enter("", lambda: True)
         assert refused.value.retry_after == 5
         assert "retry in 5 s" in str(refused.value)
-        it.queue.leave()
-        it.queue.enter(ready=True)
+        it.queue.leave("")
+        it.queue.enter("", lambda: True)
 
 
 async def test_a_provider_that_hangs_leaves_room_for_calls_to_others() -> None:
     async with row(at_once=3, queued=2, of_a=1) as it:
         for name in ("1", "2", "3"):
-            it.queue.enter(ready=True)
+            it.queue.enter("", lambda: True)
             await it.ask(name, A)
         with pytest.raises(Busy):
-            it.queue.enter(ready=False)
-        it.queue.enter(ready=True)
+            it.queue.enter("", lambda: False)
+        it.queue.enter("", lambda: True)
         await it.ask("b", B)
         assert it.sent == ["1", "b"]
 
@@ -235,8 +235,24 @@ async def test_how_long_to_stay_away_follows_from_how_long_requests_took() -> No
             slot.sent = True
             now += 30
     for _ in range(6):
-        queue.enter(ready=True)
+        queue.enter("", lambda: True)
     async with queue.slot(Ticket("", A, 1)), queue.slot(Ticket("", A, 1)):
         with pytest.raises(Busy) as refused:
-            queue.enter(ready=True)
+            queue.enter("", lambda: True)
     assert refused.value.retry_after == pytest.approx(5 * 30 / 2, abs=1)
+
+
+async def test_where_all_places_are_taken_a_tenant_with_few_calls_takes_that_of_one_with_many() -> None:
+    async with row(at_once=1, queued=3) as it:
+        for name in ("1", "2", "3", "4"):
+            it.queue.enter("greedy", lambda: True)
+            await it.ask(name, tenant="greedy")
+        with pytest.raises(Busy):
+            it.queue.enter("greedy", lambda: True)
+        it.queue.enter("modest", lambda: True)
+        await it.ask("m", tenant="modest")
+        it.queue.leave("greedy")  # the newest of its calls is refused
+        with pytest.raises(Busy):
+            it.queue.enter("modest", lambda: True)  # that would be as many as the other has
+        await it.end("1", "2", "m", "3")
+        assert it.sent == ["1", "2", "m", "3"]

@@ -1,13 +1,13 @@
 """Calls that wait for their turn: at a rate limit, for a slot, behind other tenants."""
 
-import anyio
 import pytest
 
 from tests.fake_provider import FakeProvider, Limits, Tokens, ok, rate_limited, status
-from tests.routing.bench import MARKS, PATIENCE, Bench, Gate, answer_of, litellm, only, running
+from tests.routing.bench import MARKS, PATIENCE, Gate, answer_of, litellm, only, running
 from tierwise.routing.calls import Call
 from tierwise.routing.errors import AllCandidatesFailed, UnknownModel
-from tierwise.routing.settings import ProviderSettings, RateLimitSettings, ReliabilitySettings
+from tierwise.routing.reliability_settings import RateLimitSettings, ReliabilitySettings
+from tierwise.routing.settings import ProviderSettings
 from tierwise.storage.ports import Store
 
 pytestmark = MARKS
@@ -15,11 +15,6 @@ pytestmark = MARKS
 USED_UP = Limits(requests=1, remaining_requests=0, reset=2)
 """The next request may come in two seconds."""
 ONE_A_MINUTE = {"fake/standard": RateLimitSettings(requests_per_minute=1)}
-
-
-async def settled() -> None:
-    """Nobody moves any more unless time passes or somebody answers."""
-    await anyio.wait_all_tasks_blocked()
 
 
 async def answers(calls: list[Call]) -> list[str]:
@@ -89,7 +84,7 @@ async def test_where_no_other_model_can_serve_a_call_waits_for_the_limit(
     async with running(fake, store, routing=only("fake/standard")) as bench:
         await bench.ask(prompt="one")
         call = await bench.start(prompt="two")
-        await settled()
+        await bench.queued(1)
         assert (bench.upstream, call.done) == (["standard"], False)
         await answer_of(call)
         assert bench.upstream == ["standard", "standard"]
@@ -132,8 +127,8 @@ async def test_no_more_requests_are_under_way_than_a_provider_bears(fake: FakePr
     async with running(fake, store, litellm=settings, routing=only("slow/model")) as bench:
         calls = [await bench.start(prompt=f"number {n}") for n in range(5)]
         await gate.reached()
-        await settled()
-        assert fake.open_requests == 2
+        await bench.queued(3)
+        assert fake.open_requests <= 2
         assert (await bench.ask(model="fake/small")).content
         gate.opened.set()
         await answers(calls)
@@ -181,18 +176,14 @@ async def test_tenants_are_served_in_turn(fake: FakeProvider, store: Store) -> N
     async with running(fake, store, reliability=reliability) as bench:
         first = await bench.start(prompt="first", tenant="greedy")
         await gate.reached()
-        calls = [await queued(bench, f"greedy {n}", "greedy") for n in range(4)]
-        calls += [await queued(bench, f"modest {n}", "modest") for n in range(2)]
+        calls: list[Call] = []
+        for tenant, number in [("greedy", n) for n in range(4)] + [("modest", n) for n in range(2)]:
+            calls.append(await bench.start(prompt=f"{tenant} {number}", tenant=tenant))
+            await bench.queued(len(calls))
         gate.opened.set()
         await answers([first, *calls])
         asked = [request.json["messages"][-1]["content"] for request in fake.requests]
     assert asked == ["first", "greedy 0", "modest 0", "greedy 1", "modest 1", "greedy 2", "greedy 3"]
-
-
-async def queued(bench: Bench, prompt: str, tenant: str) -> Call:
-    call = await bench.start(prompt=prompt, tenant=tenant)
-    await settled()
-    return call
 
 
 @pytest.mark.parametrize(("name", "hint"), [("fakes/standard", "did you mean fake?"), ("gpt-5", "provider")])

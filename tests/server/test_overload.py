@@ -122,7 +122,7 @@ async def test_calls_that_wait_when_the_server_ends_are_all_on_record(
     async with installation.client() as client:
         spent = structured(await client.call_tool("today_usage"))
         [budget] = structured(await client.call_tool("budget_status"))["budgets"]
-    assert (spent["calls"], spent["failed_calls"]) == (40, 40)
+    assert (spent["calls"], spent["cancelled_calls"]) == (40, 40)
     assert budget["reserved_usd"] == 0
     assert budget["spent_usd"] == pytest.approx(spent["cost"])
 

@@ -65,6 +65,7 @@ FLOODS: dict[str, Behaviour] = {
     "an endless event": faults.endless_event(),
     "an endless line": faults.endless_event(b""),
     "a bomb in gzip": faults.bomb("gzip"),
+    "gzip with an endless end": faults.endless_packed(),
     "a bomb in deflate": faults.bomb("deflate"),
     "something in br": faults.bomb("br"),
     "something in zstd": faults.bomb("zstd"),

@@ -13,7 +13,8 @@ NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 
 
 def reset(value: str) -> float | None:
-    told = rate_status({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": value}, NOW)
+    headers = {"x-ratelimit-remaining-requests": "1", "x-ratelimit-limit-requests": "9"}
+    told = rate_status({**headers, "x-ratelimit-reset-requests": value}, NOW)
     assert told
     assert told.requests
     return told.requests.reset
@@ -40,10 +41,11 @@ def test_anthropic_s_words_with_the_prefix_that_litellm_adds() -> None:
         "llm_provider-anthropic-ratelimit-requests-remaining": "49",
         "llm_provider-anthropic-ratelimit-requests-reset": "2026-11-21T12:00:30Z",
         "llm_provider-anthropic-ratelimit-input-tokens-remaining": "1000",
+        "llm_provider-anthropic-ratelimit-input-tokens-limit": "4000",
         "request-id": "req_1",
     }
     assert rate_status(headers, NOW) == RateStatus(
-        requests=Quota(remaining=49, limit=50, reset=30), tokens=Quota(remaining=1000)
+        requests=Quota(remaining=49, limit=50, reset=30), tokens=Quota(remaining=1000, limit=4000)
     )
 
 
@@ -80,6 +82,9 @@ def test_what_is_left_must_be_a_number_that_makes_sense(remaining: str) -> None:
 def test_headers_that_say_nothing_of_limits_say_nothing() -> None:
     assert rate_status({"content-type": "application/json", "retry-after": "5"}, NOW) is None
     assert rate_status({"x-ratelimit-limit-requests": "60"}, NOW) is None
+    assert rate_status({"x-ratelimit-remaining-requests": "0"}, NOW) is None
+    nothing = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-limit-requests": "0"}
+    assert rate_status(nothing, NOW) is None
 
 
 names = st.sampled_from(
