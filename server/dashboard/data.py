@@ -4,6 +4,7 @@ Sums come from the roll-up, and single calls from a bounded reading, so that it 
 calls as with a thousand. The figures are those of the tools and resources, from the same functions.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,9 +21,9 @@ from tierwise.server.dashboard.over_time import OverTime, over_time
 from tierwise.server.health import ProvidersHealth, providers_health
 from tierwise.server.savings import Savings, savings
 from tierwise.server.tools.base import ToolContext
-from tierwise.server.usage import Group, UsageQuery, UsageSummary, usage_groups, usage_summary
+from tierwise.server.usage import Group, UsageQuery, UsageSummary, added, group, usage_summary
 from tierwise.storage.ports import Ledger
-from tierwise.storage.records import CallRecord, CallStatus, Dimension
+from tierwise.storage.records import CallRecord, CallStatus, Dimension, UsageRow
 
 MOST_TIMED = 1000
 """Calls, the newest ones, that latencies are those of."""
@@ -110,6 +111,7 @@ async def dashboard(context: ToolContext, query: UsageQuery) -> Dashboard:
     """
     engine, period = context.engine, query.period
     health, problem = await _health(context)
+    series, rows = await over_time(engine.store, query)
     calls = await engine.store.recent_calls(
         start=period.start, end=period.end, limit=MOST_TIMED, filters=query.filters
     )
@@ -121,18 +123,16 @@ async def dashboard(context: ToolContext, query: UsageQuery) -> Dashboard:
         tracking=context.settings.usage_tracking.enabled,
         summary=await usage_summary(engine.store, query),
         savings=await savings(engine.store, query),
-        over_time=await over_time(engine.store, query),
-        tiers=await usage_groups(engine.store, UsageQuery(period, Dimension.TIER, query.filters)),
-        models=(await usage_groups(engine.store, UsageQuery(period, Dimension.MODEL, query.filters)))[
-            :MOST_CHOICES
-        ],
+        over_time=series,
+        models=_groups(rows, 0)[:MOST_CHOICES],
+        tiers=_groups(rows, 1),
         latencies=_latencies(calls),
         recent_calls=[_recent(call, period) for call in calls[:MOST_LISTED]],
         budgets=[await budget_status(engine.store, engine.spending, it) for it in budgets[:MOST_BUDGETS]],
         budgets_left_out=max(0, len(budgets) - MOST_BUDGETS),
         health=health,
         health_problem=problem,
-        choices={it.value: await _choices(engine.store, period, it) for it in _CHOOSABLE},
+        choices=await _choices(engine.store, period),
     )
 
 
@@ -143,10 +143,23 @@ async def _health(context: ToolContext) -> tuple[ProvidersHealth | None, str | N
         return None, str(error)
 
 
-async def _choices(ledger: Ledger, period: Period, dimension: Dimension) -> Choices:
-    rows = await ledger.usage(start=period.start, end=period.end, group_by=(dimension,))
-    values = [row.key[0] for row in rows]
-    return Choices(values=values[:MOST_CHOICES], left_out=max(0, len(values) - MOST_CHOICES))
+async def _choices(ledger: Ledger, period: Period) -> dict[str, Choices]:
+    # Reading the roll-up is what takes time, once or for each dimension.
+    rows = await ledger.usage(start=period.start, end=period.end, group_by=_CHOOSABLE)
+    found: dict[str, Choices] = {}
+    for place, dimension in enumerate(_CHOOSABLE):
+        values = [it.key for it in _groups(rows, place)]
+        left_out = max(0, len(values) - MOST_CHOICES)
+        found[dimension.value] = Choices(values=values[:MOST_CHOICES], left_out=left_out)
+    return found
+
+
+def _groups(rows: Iterable[UsageRow], place: int) -> list[Group]:
+    """The sums by what stands at this place of the keys, most expensive first."""
+    parts: defaultdict[str, list[UsageRow]] = defaultdict(list)
+    for row in rows:
+        parts[row.key[place]].append(row)
+    return sorted((group(added(part, key)) for key, part in parts.items()), key=lambda it: (-it.cost, it.key))
 
 
 def _latencies(calls: Iterable[CallRecord]) -> list[Latency]:

@@ -45,8 +45,9 @@ class OverTime(BaseModel):
     cached_calls: list[int]
 
 
-async def over_time(ledger: Ledger, query: UsageQuery) -> OverTime:
-    """What the calls that `query` means came to in each hour, day or month, whichever fits the period.
+async def over_time(ledger: Ledger, query: UsageQuery) -> tuple[OverTime, list[UsageRow]]:
+    """What the calls that `query` means came to in each hour, day or month, whichever fits the period; and
+    the sums by model and tier that it is made of.
 
     Raises:
         StorageError: the database cannot be read.
@@ -55,9 +56,14 @@ async def over_time(ledger: Ledger, query: UsageQuery) -> OverTime:
     by = (Dimension.MODEL, Dimension.TIER)
     series = await ledger.usage_series(bounds, group_by=by, filters=query.filters)
     local = query.period.time_zone
+    starts = [datetime.fromtimestamp(start // 1000, local).isoformat() for start in bounds[:-1]]
+    return _drawn(granularity, starts, series), [row for rows in series for row in rows]
+
+
+def _drawn(granularity: Granularity, starts: list[str], series: Sequence[Sequence[UsageRow]]) -> OverTime:
     return OverTime(
         granularity=granularity,
-        starts=[datetime.fromtimestamp(start // 1000, local).isoformat() for start in bounds[:-1]],
+        starts=starts,
         by_model=_parts(series, 0),
         by_tier=_parts(series, 1),
         cost=[usd(sum(row.cost_nano_usd for row in rows)) for rows in series],

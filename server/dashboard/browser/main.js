@@ -24,7 +24,7 @@ const right = [
 ];
 const below = [
   new Card({ id: "calls", title: "Recent calls", wide: true, slice: (it) => (it.recent_calls?.length ? { calls: it.recent_calls, timeZone: it.time_zone } : null), draw: drawCalls }),
-  new Card({ id: "health", title: "Providers", about: "Whatever the filters.", wide: true, slice: (it) => (it.health === undefined ? null : { health: it.health, problem: it.health_problem }), draw: drawHealth }),
+  new Card({ id: "health", title: "Health of the providers", about: "Whatever the filters.", wide: true, slice: (it) => (it.health === undefined ? null : { health: it.health, problem: it.health_problem }), draw: drawHealth }),
 ];
 const cards = [spend, ...left, ...right, ...below];
 const EVEN_WITHOUT_CALLS = new Set(["budgets", "health"]);

@@ -61,7 +61,7 @@ function drawHealth({ health, problem }) {
 
 function drawCalls({ calls, timeZone }) {
   const rows = calls.map((it) => [
-    h("time", { datetime: it.at }, moment(it.at)),
+    h("time", { datetime: it.at, class: "once" }, moment(it.at)),
     it.model,
     tierName(it.tier),
     named(it.operation),

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tierwise.storage.records import CallRecord, CallStatus
 pytestmark = MARKS
 
 MILLION = 10**6
+NAMELESS, FAINT = ((Path(__file__).parent / name).read_text() for name in ("nameless.js", "faint.js"))
 _NANO = 10**9
 
 
@@ -65,7 +67,9 @@ async def test_one_call_is_shown_with_its_cost_and_latency(demo: Installation, o
         page = await opened(url)
         await expect(page.locator("#calls tbody tr")).to_have_count(1)
         row = await page.locator("#calls tbody tr").inner_text()
-        assert re.sub(r"\s+", " ", row).split(" ", 3)[3].startswith("small simple title acme answered 13 $0.03")
+        assert (
+            re.sub(r"\s+", " ", row).split(" ", 3)[3].startswith("small simple title acme answered 13 $0.03")
+        )
         assert (await tile(page, "spend"), await tile(page, "calls")) == ("$0.03", "1")
         await expect(page.locator("#latency")).to_contain_text("median 300 ms")
         await expect(page.locator("#spend canvas")).to_be_visible()
@@ -135,7 +139,7 @@ async def test_filters_narrow_every_figure_and_can_be_cleared(busy: Installation
         await page.select_option("#filter-tenant", "=acme")
         await expect(page.locator("#tile-calls dd").first).to_have_text("2")
         await page.select_option("#filter-days", "1")
-        await expect(page.locator("#status")).not_to_contain_text("–")
+        await expect(page.locator("#status")).to_have_text(re.compile(r"^\d+ \w+, UTC$"))
         assert await tile(page, "spend") == f"${told['total_cost_usd']:.2f}" == "$0.03"
         await expect(page.locator("#calls tbody tr")).to_have_count(2)
         await page.select_option("#filter-operation", "=review")
@@ -151,7 +155,9 @@ async def test_filters_narrow_every_figure_and_can_be_cleared(busy: Installation
         await expect(page.locator("#tile-calls dd").first).to_have_text("1")
 
 
-async def test_new_calls_appear_while_it_is_live_and_what_is_open_stays_open(busy: Installation, opened: Opened):
+async def test_new_calls_appear_while_it_is_live_and_what_is_open_stays_open(
+    busy: Installation, opened: Opened
+):
     async with dashboard_of(busy) as url:
         page = await opened(url)
         await expect(page.locator("#live")).to_have_attribute("aria-pressed", "true")
@@ -180,11 +186,29 @@ async def test_the_keyboard_reaches_all_that_can_be_used_and_walks_through_the_c
         page = await opened(url)
         await expect(page.locator("#calls")).to_be_visible()
         reached: list[str] = []
-        for _ in range(40):
+        await page.keyboard.press("Tab")
+        while (here := await page.evaluate(_WHERE)) not in reached:  # it begins anew after the last one
+            reached.append(here)
             await page.keyboard.press("Tab")
-            reached.append(await page.evaluate(_WHERE))
-        order = ["skip", "live", "refresh", "theme", "forget", "filter-days", "filter-tenant", "reset", "split"]
-        order += ["spend plot", "spend SUMMARY", "cache plot", "mix scroll", "latency SUMMARY", "calls scroll"]
+        order = [
+            "skip",
+            "live",
+            "refresh",
+            "theme",
+            "forget",
+            "filter-days",
+            "filter-tenant",
+            "reset",
+            "split",
+        ]
+        order += [
+            "spend plot",
+            "spend SUMMARY",
+            "cache plot",
+            "mix scroll",
+            "latency SUMMARY",
+            "calls scroll",
+        ]
         assert [name for name in reached if name in order] == order
         await page.locator("#spend .plot").focus()
         await page.keyboard.press("End")
@@ -200,48 +224,15 @@ _WHERE = """(() => {
 })()"""
 
 
-async def test_everything_has_a_name_and_enough_contrast_in_light_and_dark(busy: Installation, opened: Opened):
+async def test_everything_has_a_name_and_enough_contrast_in_light_and_dark(
+    busy: Installation, opened: Opened
+):
     async with dashboard_of(busy) as url:
         for scheme in ("light", "dark"):
             page = await opened(url, color_scheme=scheme)
             await expect(page.locator("#calls")).to_be_visible()
-            assert await page.evaluate(_WITHOUT_NAME) == []
-            assert await page.evaluate(_TOO_FAINT) == []
-
-
-_WITHOUT_NAME = """[...document.querySelectorAll("button, select, input, [tabindex], section, table")]
-    .filter((it) => it.checkVisibility() && it.id !== "main" && !(
-        it.getAttribute("aria-label") || document.getElementById(it.getAttribute("aria-labelledby"))?.textContent
-        || it.labels?.[0]?.textContent.trim() || it.caption?.textContent || it.matches("button") && it.textContent.trim()
-    )).map((it) => it.outerHTML.slice(0, 100))"""
-
-# WCAG 2.2, 1.4.3: the contrast of text, as its definition of relative luminance has it.
-_TOO_FAINT = """(() => {
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    const rgb = (colour) => {
-        canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-        return [...canvas.getImageData(0, 0, 1, 1).data];
-    };
-    const light = (colour) => rgb(colour).slice(0, 3).map((it) => it / 255)
-        .map((it) => (it <= 0.04045 ? it / 12.92 : ((it + 0.055) / 1.055) ** 2.4))
-        .reduce((sum, it, place) => sum + it * [0.2126, 0.7152, 0.0722][place], 0);
-    const behind = (it) => {
-        for (; it; it = it.parentElement) {
-            const { backgroundColor } = getComputedStyle(it);
-            if (rgb(backgroundColor)[3] === 255) return backgroundColor;
-        }
-    };
-    const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    const faint = [];
-    while (walker.nextNode()) {
-        const it = walker.currentNode.parentElement;
-        if (!walker.currentNode.data.trim() || !it.checkVisibility() || it.closest("script, style")) continue;
-        const found = contrast(light(getComputedStyle(it).color), light(behind(it)));
-        if (found < 4.5) faint.push([it.textContent.slice(0, 40), found]);
-    }
-    return faint;
-})()"""
+            assert await page.evaluate(NAMELESS) == []
+            assert await page.evaluate(FAINT) == []
 
 
 async def test_colours_follow_the_system_until_they_are_chosen(busy: Installation, opened: Opened):
@@ -282,7 +273,16 @@ async def test_hostile_names_are_shown_letter_by_letter_and_do_nothing(demo: Ins
     await record(
         demo,
         *(
-            made(number, tenant=name, agent=name, operation=name, model=name, tier=name, status="failed", error=name)
+            made(
+                number,
+                tenant=name,
+                agent=name,
+                operation=name,
+                model=name,
+                tier=name,
+                status="failed",
+                error=name,
+            )
             for number, name in enumerate(HOSTILE, start=1)
         ),
     )
