@@ -72,7 +72,7 @@ async def opened(browser: Browser) -> AsyncIterator[Opened]:
 
 
 NOISE = ("error", "warning")
-LOCAL = ("http://127.0.0.1:", "data:", "about:", "blob:")
+LOCAL = ("http://127.0.0.1:", "data:", "about:", "file:")
 
 
 @asynccontextmanager
