@@ -56,7 +56,7 @@ async def busy(demo: Installation) -> Installation:
 async def test_both_eras_tie_the_page_to_usage_summary(busy: Installation, era: Era):
     async with busy.client(era, extensions=shows(HTML)) as client:
         # In the older era the SDK has no place for what a server says of extensions.
-        told = None if era == "legacy" else {"io.modelcontextprotocol/ui": {}}
+        told: Json | None = None if era == "legacy" else {"io.modelcontextprotocol/ui": {}}
         assert client.server_capabilities.extensions == told
         apps = {tool.name: tool.meta for tool in (await client.list_tools()).tools if tool.meta}
         assert apps == {"usage_summary": {"ui": {"resourceUri": URI}}}
