@@ -14,7 +14,7 @@ UPLOT := 1.6.32
 UPLOT_SHA256 := 4b8a8191e425658e3ea8c8c1314b0fc679c861ee3a1af2b20c7b16ba50b5133d
 VENDORED := server/dashboard/vendor
 
-.PHONY: help setup demo demo-fake test proxy lint wheel interop bench lock vendor train clean
+.PHONY: help setup demo demo-fake test proxy lint wheel interop bench faults lock vendor train clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ interop: $(READY) ## Try foreign MCP clients and the official conformance suite 
 
 bench: $(READY) ## Measure speed and memory beside bare servers of the MCP SDK; ARGS=ledger: of 10⁷ calls
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+faults: $(READY) ## Let everything go wrong at once, under load, then check the books; ARGS=soak: 100,000 calls
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 lock: $(BIN)/python ## Lock what pyproject.toml asks for; ARGS=--upgrade takes the newest versions
 	@$(INSTALL) uv

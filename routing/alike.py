@@ -7,7 +7,8 @@ import anyio
 from anyio import to_thread
 
 from tierwise.routing.calls import call_digest
-from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.candidates import Candidate
+from tierwise.routing.policy import Plan
 from tierwise.routing.semantic import EMBEDDING_SPACE, MAX_CHARS, Embedder, locate_vectors
 from tierwise.routing.wording import essence
 from tierwise.storage.ports import AnswerCache

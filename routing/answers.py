@@ -5,8 +5,9 @@ import time
 
 from tierwise.routing.alike import Likenesses
 from tierwise.routing.calls import call_digest
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.errors import SemanticUnavailable
-from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.policy import Plan
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.run import Served
 from tierwise.storage.errors import StorageError
@@ -32,7 +33,7 @@ class Answers:
 
     async def find(self, plan: Plan, candidate: Candidate) -> Served | None:
         """The answer to serve in place of asking the candidate; trouble with the cache is only logged."""
-        if self._ttl_ms is None or not plan.request.use_cache:
+        if self._ttl_ms is None or not plan.request.use_cache or plan.request.task:
             return None
         try:
             return await self._find_same(plan, candidate) or await self._find_alike(plan, candidate)
@@ -41,11 +42,12 @@ class Answers:
             return None
 
     async def entry(self, plan: Plan, served: Served) -> CachedAnswer | None:
-        """What to keep of an answer; None if it was not fresh, was cut short by a filter, or was put
+        """What to keep of an answer; None if it was not fresh, not in words, cut short by a filter, or put
         together from what several models wrote."""
         completion, candidate = served.completion, served.candidate
         whole = completion.finish_reason in ("stop", "length") and not completion.tool_calls
-        reusable = whole and served.from_cache is None and not served.begun_by
+        alone = served.from_cache is None and not served.begun_by
+        reusable = whole and alone and plan.request.task is None
         if self._ttl_ms is None or not reusable:
             return None
         now = _now()

@@ -9,11 +9,11 @@ import anyio.to_thread
 
 from tierwise.routing.abilities import adapted
 from tierwise.routing.attempt import NO_SIGNS, Attempted, Attempts, Signs
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.draft import Draft
 from tierwise.routing.errors import FormatMismatch, UpstreamError
 from tierwise.routing.fitting import misfits, mismatch, repair, trimmed
 from tierwise.routing.hedging import first_of
-from tierwise.routing.policy import Candidate
 from tierwise.routing.prompt_caching import marked
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.reliability_settings import ReliabilitySettings

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import anyio
 
 from tierwise.routing.breaker import CircuitBreakers
+from tierwise.routing.candidates import TYPICAL_OUTPUT_TOKENS, Candidate
 from tierwise.routing.draft import Draft, Writer
 from tierwise.routing.errors import RateLimited, UpstreamError, UpstreamTimeout
 from tierwise.routing.journal import Recorder
 from tierwise.routing.latencies import Latencies
 from tierwise.routing.models import Model
-from tierwise.routing.policy import TYPICAL_OUTPUT_TOKENS, Candidate
 from tierwise.routing.providers.base import Completion, Provider, RateStatus, UpstreamCall
 from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import ChatRequest, Payload
@@ -239,5 +239,7 @@ class _Attempt:
 
 
 def _ticket(run: Run, candidate: Candidate) -> Ticket:
-    answer = min(candidate.max_tokens, TYPICAL_OUTPUT_TOKENS[candidate.tier])
-    return Ticket(run.plan.request.tenant, candidate.model, run.prompt_tokens + answer)
+    def estimate() -> int:
+        return run.prompt_tokens + min(candidate.max_tokens, TYPICAL_OUTPUT_TOKENS[candidate.tier])
+
+    return Ticket(run.plan.request.tenant, candidate.model, estimate)

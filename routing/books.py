@@ -4,11 +4,12 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import anyio.abc
 
 from tierwise.routing.spending import Alert, Spending
 from tierwise.storage.budgets import Budget, Committed
-from tierwise.storage.errors import StorageError
+from tierwise.storage.errors import DatabaseBusy, StorageError
 from tierwise.storage.ports import Store
 from tierwise.storage.records import CachedAnswer, CallRecord
 from tierwise.storage.spool import Spool, never_storable
@@ -39,14 +40,11 @@ class Books:
         self._tasks = tasks
         self._tracking = tracking
 
-    async def record(self, record: CallRecord, answer: CachedAnswer | None) -> Committed | str:
-        """Commit; a call that was answered is not failed for it, so trouble comes back as a warning."""
-        committed = Committed()
+    async def record(self, record: CallRecord, answer: CachedAnswer | None, due: float) -> Committed | str:
+        """Commit by `due` (of `anyio.current_time`); a call that was answered is not failed for it, so
+        trouble comes back as a warning."""
         try:
-            if self._tracking:
-                committed = await self._store.record(record, answer)
-            elif answer is not None:
-                await self._store.keep_answer(answer)
+            committed = await self._commit(record, answer, due)
             for listener in self.listeners:
                 listener(record)
         except StorageError as error:
@@ -61,6 +59,16 @@ class Books:
         if self._spool.waiting:
             self._tasks.start_soon(self.replay)
         return committed
+
+    async def _commit(self, record: CallRecord, answer: CachedAnswer | None, due: float) -> Committed:
+        with anyio.CancelScope(deadline=due):
+            if self._tracking:
+                return await self._store.record(record, answer)
+            if answer is not None:
+                await self._store.keep_answer(answer)
+            return Committed()
+        # It may still be committed: the spool writes the same down, which changes nothing then.
+        raise DatabaseBusy("The database did not take it in time.")
 
     async def replay(self) -> None:
         """Write the calls down that could not be written down before."""

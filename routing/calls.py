@@ -12,9 +12,11 @@ import anyio
 
 from tierwise.routing import pricing
 from tierwise.routing.abilities import dropped
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.health import Turn
 from tierwise.routing.journal import Journal
-from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.media import Media, TranscriptionTask
+from tierwise.routing.policy import Plan
 from tierwise.routing.prompt_caching import saving
 from tierwise.routing.request import Message, Payload, Tier, ToolCall
 from tierwise.routing.run import Served
@@ -33,9 +35,10 @@ class Receipt:
     model: str
     provider: str
     tier: Tier
-    """The tier that served."""
+    """The tier that served; of what is not answered in words it means nothing."""
     tier_chosen: Tier
-    complexity_score: float
+    complexity_score: float | None
+    """None of what is not answered in words."""
     reason: str
     input_tokens: int
     output_tokens: int
@@ -49,6 +52,8 @@ class Receipt:
     finish_reason: str
     tool_calls: tuple[ToolCall, ...] = ()
     """What the model asks its caller to run."""
+    media: tuple[Media, ...] = ()
+    """What was made."""
     attempts: tuple[AttemptRecord, ...]
     structured: Any = None
     """The answer as the value that `response_schema` asks for."""
@@ -94,6 +99,12 @@ class Call:
         return self._done.is_set()
 
     @property
+    def size(self) -> int:
+        """Bytes of what was made."""
+        made = self._result.media if isinstance(self._result, Receipt) else ()
+        return sum(len(part.data) for part in made)
+
+    @property
     def latency_ms(self) -> float:
         return (time.perf_counter() - self._start) * 1000
 
@@ -115,19 +126,18 @@ class Call:
         Raises:
             TierwiseError: the call failed.
         """
-        told = ""
-        while True:
+        told, done = "", False
+        while not done:
             done = self.done
             text = self.receipt().content if done else self.text
-            if not text.startswith(told):
+            # A text that has only lost its end may yet grow on from there.
+            if not text.startswith(told) and (done or not told.startswith(text)):
                 told = ""
                 yield ""
-            if piece := text[len(told) :]:
-                told = text
+            if len(text) > len(told):
+                piece, told = text[len(told) :], text
                 yield piece
-            if done:
-                return
-            if not self.done and text == self.text:
+            elif not self.done:
                 await self._flight.journal.draft.changed()
 
     def receipt(self) -> Receipt:
@@ -147,8 +157,18 @@ class Call:
     def finish(self, result: Receipt | TierwiseError | None) -> None:
         """Set the result (None: cancelled) and wake whoever waits."""
         self._result = result
+        self.plan = _without_recording(self.plan)
         self._done.set()
         self._flight.journal.draft.wake()
+
+
+def _without_recording(plan: Plan) -> Plan:
+    """The plan of a call that is done, which may be kept for long, without the audio that it was about."""
+    task = plan.request.task
+    if not isinstance(task, TranscriptionTask):
+        return plan
+    task = replace(task, audio=replace(task.audio, data=b""))
+    return replace(plan, request=replace(plan.request, task=task))
 
 
 @dataclass(slots=True, eq=False)
@@ -238,11 +258,12 @@ def call_record(
     call: Call,
     outcome: Served | TierwiseError | None,
     attempts: Sequence[AttemptRecord],
-    reservation: str | None = None,
+    tab: Tab | None = None,
 ) -> CallRecord:
-    """The ledger's row for a call that ended with `outcome` (None: cancelled)."""
+    """The ledger's row for a call that ended with `outcome` (None: cancelled); `tab` if it pays."""
     served = outcome if isinstance(outcome, Served) else None
     first = call.plan.first.model
+    judged = call.plan.complexity is not None
     provider, model = (attempts[-1].provider, attempts[-1].model) if attempts else (first.provider, first.id)
     if served:
         provider, model = served.candidate.model.provider, served.candidate.model.id
@@ -255,9 +276,9 @@ def call_record(
         agent=call.plan.request.agent,
         status=CallStatus.OK if served else CallStatus.FAILED if outcome else CallStatus.CANCELLED,
         error=type(outcome).__name__ if isinstance(outcome, TierwiseError) else None,
-        tier=call.plan.tier,
-        tier_served=served.candidate.tier if served else None,
-        complexity_score=call.plan.complexity.score,
+        tier=call.plan.tier if judged else "",
+        tier_served=served.candidate.tier if served and judged else None,
+        complexity_score=call.plan.score,
         provider=provider,
         model=model,
         cached=served is not None and (served.from_cache is not None or not attempts),
@@ -266,7 +287,8 @@ def call_record(
         metadata=call.plan.request.metadata,
         features=call.plan.features,
         attempts=tuple(attempts),
-        reservation=reservation,
+        reservation=tab.id if tab else None,
+        unreserved=tuple(tab.unreserved) if tab else (),
     )
 
 
@@ -280,7 +302,7 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
         provider=record.provider,
         tier=candidate.tier,
         tier_chosen=call.plan.tier,
-        complexity_score=call.plan.complexity.score,
+        complexity_score=call.plan.score,
         reason=_why(call.plan, served),
         input_tokens=record.input_tokens,
         output_tokens=record.output_tokens,
@@ -292,6 +314,7 @@ def receipt(call: Call, record: CallRecord, served: Served, warning: str | None 
         similarity=served.similarity,
         finish_reason=served.completion.finish_reason,
         tool_calls=served.completion.tool_calls,
+        media=served.completion.media,
         structured=_structured(call.plan, served),
         prompt_cache_saved=_prompt_cache_saved(served),
         dropped_params=dropped(call.plan.request, candidate.model),

@@ -7,6 +7,7 @@ from datetime import date
 from tierwise.routing.ladders import KNOWN_PROVIDERS
 from tierwise.routing.listings import NO_LISTINGS, Listing
 from tierwise.routing.local import by_size, ladder_places
+from tierwise.routing.media import Modality
 from tierwise.routing.models import LocalModels, Model
 from tierwise.routing.price_map import PriceMap
 from tierwise.routing.request import Tier
@@ -18,6 +19,18 @@ _MOST_DEALT = 20
 cheapest or the dearest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Makers:
+    """The models that draw, or speak, or listen."""
+
+    models: tuple[Model, ...] = ()
+    by_cost: bool = False
+    """The cheapest is the first to be asked; else the order is the user's."""
+
+
+_NO_MAKERS: Mapping[Modality, Makers] = {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
     """Everything that a plan may choose from. Keys themselves are not in it."""
@@ -27,6 +40,7 @@ class Catalog:
     default_model: Model | None = None
     others: tuple[Model, ...] = ()
     """Models that belong to no tier, but have an alias or are listed by an endpoint."""
+    media: Mapping[Modality, Makers] = field(default_factory=lambda: _NO_MAKERS)
     source: str
     """Where the tiers come from, in words."""
     hint: str = "set model_routing.rules, or a provider's key such as OPENAI_API_KEY."
@@ -49,11 +63,12 @@ class Catalog:
         return tuple(self._resolver.aliases)
 
     def models(self) -> Iterator[tuple[Model, tuple[Tier, ...]]]:
-        """Each model once, with the tiers that it serves."""
+        """Each model that answers in words once, with the tiers that it serves."""
         listed = [model for models in self.tiers.values() for model in models]
         extra = (*self.fallback_chain, *((self.default_model,) if self.default_model else ()), *self.others)
         for model in dict.fromkeys((*listed, *extra)):
-            yield model, tuple(tier for tier in Tier if model in self.tiers.get(tier, ()))
+            if model.modality in (None, Modality.CHAT):
+                yield model, tuple(tier for tier in Tier if model in self.tiers.get(tier, ()))
 
     def tier_of(self, model: Model) -> Tier | None:
         """The lowest tier that `model` serves."""
@@ -110,6 +125,7 @@ def build_catalog(
         fallback_chain=fallback_chain,
         default_model=default,
         others=(*aliased, *offered),
+        media={modality: _makers(modality, routing, resolver, today) for modality in _MADE},
         source=source,
         weights=_weights(routing, tiers),
         _resolver=resolver,
@@ -144,6 +160,21 @@ def _weights(
         for owner, weights in ruled.items()
         if tiers[owner] == models and (tier is owner or not routing.rules.get(tier))
     }
+
+
+_MADE = (Modality.IMAGE, Modality.SPEECH, Modality.TRANSCRIPTION)
+
+
+def _makers(modality: Modality, routing: RoutingSettings, resolver: Resolver, today: date) -> Makers:
+    """Those that the settings list; else one of each provider, also of those whose key is missing, so that
+    somebody who has none at all is told which to set."""
+    names = routing.media.of(modality)
+    if names:
+        key = f"model_routing.media.{modality}"
+        return Makers(tuple(resolver.setting(key, name) for name in names))
+    known = ((provider, it.media.get(modality)) for provider, it in KNOWN_PROVIDERS.items())
+    models = [resolver.model(f"{provider}/{name}") for provider, name in known if name]
+    return Makers(tuple(model for model in models if not model.past_deprecation(today)), by_cost=True)
 
 
 def _laddered(

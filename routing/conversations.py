@@ -91,7 +91,7 @@ class OpenConversations:
             return
         try:
             for _ in range(_TRIES):
-                if await self._added(request, request.remembered, plan.complexity.tier, completion):
+                if await self._added(request, request.remembered, plan.judged.tier, completion):
                     return
         except (StorageError, InvalidRequest) as error:
             _log.warning("A turn was not added to its conversation: %s", error)
@@ -110,7 +110,7 @@ class OpenConversations:
         # Turns that another call has added meanwhile stand before these.
         before = request.history[: opened.turns] if version == opened.version else known.turns
         answer = Message("assistant", completion.content, tool_calls=completion.tool_calls)
-        chosen = request.model is not None or request.tier is not None
+        chosen = request.named_model is not None or request.tier is not None
         updated = replace(
             known if chosen else known.risen(judged),
             system_prompt=request.system_prompt,

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -25,6 +24,7 @@ from tierwise.routing.calls import (
     flight_key,
     receipt,
 )
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.checks import check_request
 from tierwise.routing.conversations import OpenConversations
@@ -39,9 +39,10 @@ from tierwise.routing.health import Vitals
 from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
+from tierwise.routing.kept_calls import KeptCalls
 from tierwise.routing.models import Model
 from tierwise.routing.order import policy_settings, strategy_of
-from tierwise.routing.policy import Candidate, Plan, cheapest_first, plan
+from tierwise.routing.policy import Plan, cheapest_first, plan
 from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
 from tierwise.routing.rate_limits import RateLimits
@@ -57,10 +58,10 @@ from tierwise.storage.ports import Store
 
 _log = logging.getLogger(__name__)
 
-_KEPT_CALLS = 256
-"""Calls whose result can still be fetched after their caller was told that they run on."""
 _TOKENS_PER_SECOND = 50
 """What a large model writes at a moderate pace; tells which answers may outlast the wait for them."""
+_TIME_TO_COMMIT = 1.0
+"""Seconds for which a call whose deadline has come waits for a locked database before it is spooled."""
 _PURGE_INTERVAL = 600.0
 """Seconds between two clearings of expired answers."""
 
@@ -138,7 +139,7 @@ class Engine:
         self._flights: dict[FlightKey, Flight] = {}
         """Those that identical calls may join."""
         self._in_flight: set[Flight] = set()
-        self._running: OrderedDict[str, Call] = OrderedDict()
+        self._kept = KeptCalls(settings.media_memory_bytes)
 
     async def catalog(self) -> Catalog:
         """Every model that can come into question.
@@ -200,9 +201,9 @@ class Engine:
         decided = await self.plan(await self._conversations.open(request), explore=True)
         first = decided.first
         key = None
-        if self._settings.cache_ttl_ms is not None and request.use_cache:
+        if self._settings.cache_ttl_ms is not None and request.use_cache and request.task is None:
             key = flight_key(decided)
-        streaming = watched or self._may_outlast_its_wait(first, request)
+        streaming = request.task is None and (watched or self._may_outlast_its_wait(first, request))
         flight = self._flights.get(key) if key else None
         if flight and self.queue.full:  # it is served from the cache, or refused
             key = flight = None
@@ -227,14 +228,13 @@ class Engine:
             flight.scope.cancel()
 
     def keep(self, call: Call) -> None:
-        """Let `call` be found by its id later on, since its caller goes on without its answer."""
-        self._running[call.id] = call
-        while len(self._running) > _KEPT_CALLS:
-            self._running.popitem(last=False)
+        """Let `call` be found by its id later on: its caller goes on without its answer, or without the
+        images or the sound that it has made."""
+        self._kept.keep(call)
 
     def find(self, call_id: str) -> Call | None:
         """A call that was kept, done or not."""
-        return self._running.get(call_id)
+        return self._kept.find(call_id)
 
     async def catch_up(self) -> None:
         """Write the calls down that an earlier engine could not."""
@@ -288,16 +288,21 @@ class Engine:
             for tenant in flight.joined:
                 self.queue.leave(tenant)
 
+    def _time_left(self, flight: Flight) -> float:
+        """Seconds until the deadline of its calls."""
+        return flight.journal.started + self._settings.reliability.deadline - time.monotonic()
+
     async def _land(self, flight: Flight, outcome: Served | TierwiseError | None) -> None:
         """Write each call of the flight down, and hand out what it gave. The first call pays."""
         calls = flight.land()
+        due = anyio.current_time() + max(_TIME_TO_COMMIT, self._time_left(flight))
         for call in flight.left:
-            await self._books.record(call_record(call, None, ()), None)
+            await self._books.record(call_record(call, None, ()), None, due)
             call.finish(None)
         for place, call in enumerate(calls):
             pays = place == 0
-            attempts, reservation = (flight.journal.attempts, flight.tab.id) if pays else ([], None)
-            record = call_record(call, outcome, attempts, reservation)
+            attempts, tab = (flight.journal.attempts, flight.tab) if pays else ([], None)
+            record = call_record(call, outcome, attempts, tab)
             answer = None
             if pays and isinstance(outcome, Served):
                 answer = await self._answers.entry(call.plan, outcome)
@@ -305,10 +310,11 @@ class Engine:
                 await self._conversations.add(call.plan, outcome.completion)
                 if not outcome.from_cache:
                     self._warm.remember(call.plan.request, outcome.candidate.model, outcome.completion.usage)
-            written = await self._books.record(record, answer)
+            written = await self._books.record(record, answer, due)
             warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
-            if isinstance(outcome, Served) and isinstance(written, Committed) and self._settings.tracking:
+            learns = call.plan.complexity is not None and self._settings.tracking
+            if isinstance(outcome, Served) and isinstance(written, Committed) and learns:
                 await self.judgement.note_served(
                     call.id,
                     call.plan.request,

@@ -47,6 +47,8 @@ class EngineSettings:
     """In which the periods of budgets begin."""
     answer_within: float = 50.0
     """Seconds for which callers wait for an answer before they are told that it is still coming."""
+    media_memory_bytes: int = 128 * 2**20
+    """Of images and speech that can still be fetched."""
 
 
 def retry_settings(settings: EngineSettings) -> RetrySettings:

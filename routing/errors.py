@@ -23,6 +23,7 @@ TierwiseError
     ├── AuthenticationFailed  401, 403: next candidate
     ├── ModelNotFound         404, retired model: next candidate
     ├── ContentRefused        content policy: next candidate
+    ├── UnusableMedia         no image or sound came, or none that can be handed out: next candidate
     ├── FormatMismatch        not the form asked for, twice: next candidate of a higher tier, once
     └── RequestRejected       400, 422: ends the call at once
 """
@@ -153,6 +154,10 @@ class ModelNotFound(UpstreamError):
 
 class ContentRefused(UpstreamError):
     code = "content_refused"
+
+
+class UnusableMedia(UpstreamError):
+    code = "unusable_media"
 
 
 class FormatMismatch(UpstreamError):

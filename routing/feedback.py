@@ -43,7 +43,7 @@ class RecentCalls:
     def retried(self, request: ChatRequest, tier: Tier) -> str | None:
         """The id of the call that asked just the same a short while ago and was served by a lower tier
         than the one that its caller has chosen now; None if this is no such second try."""
-        if request.tier is None and request.model is None:
+        if request.tier is None and request.named_model is None:
             return None
         asked = _digest(*(message.content for message in request.messages))
         call_id = self._last_asked.get(asked)

@@ -4,12 +4,13 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 
 from tierwise.routing import pricing
+from tierwise.routing.candidates import Candidate
+from tierwise.routing.consumption import likely_usage
 from tierwise.routing.draft import Draft, Writer
 from tierwise.routing.errors import UpstreamError, UpstreamTimeout
-from tierwise.routing.policy import Candidate
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Payload
-from tierwise.routing.tokens import estimate_prompt_tokens, estimate_tokens
+from tierwise.routing.tokens import estimate_tokens
 from tierwise.storage.records import AttemptRecord, Usage
 
 
@@ -72,27 +73,39 @@ class Recorder:
 
     def answered(self, completion: Completion) -> Usage:
         """Returns what is charged; so do `failed` and `cancelled`."""
-        usage = completion.usage
+        usage = self._counted(completion.usage)
         return self._close("ok", self._bounded(usage) if usage.estimated else usage, completion.reported_cost)
 
     def failed(self, error: UpstreamError) -> Usage:
         """A provider charges for what it says, for what it wrote before it broke, and for work that
         outlasted our wait; a refusal before the first word costs nothing."""
         charged = self._writer.pieces or isinstance(error, UpstreamTimeout)
-        usage = error.usage or (self._estimate() if charged else Usage())
+        told = error.usage and self._counted(error.usage)
+        usage = told or (self._estimate() if charged else Usage())
         return self._close(error.code, usage, error.reported_cost)
 
     def cancelled(self) -> Usage:
         """A request that was under way has had its prompt read, and is charged for it."""
         return self._close("cancelled", self._estimate())
 
-    def _estimate(self) -> Usage:
-        usage = Usage(
-            input_tokens=estimate_prompt_tokens(self._payload),
-            output_tokens=estimate_tokens(self._writer.text),
+    def _counted(self, usage: Usage) -> Usage:
+        """`usage`, with our own count where a task is billed by tokens and the provider tells none."""
+        price = self._candidate.model.price
+        if self._payload.task is None or usage.total_tokens or not (price and price.by_tokens):
+            return usage
+        likely = likely_usage(self._payload, price, 0)
+        return replace(
+            likely,
+            images=usage.images,
+            image_form=usage.image_form,
+            audio_ms=usage.audio_ms,
+            characters=usage.characters,
             estimated=True,
         )
-        return self._bounded(usage)
+
+    def _estimate(self) -> Usage:
+        price, written = self._candidate.model.price, estimate_tokens(self._writer.text)
+        return self._bounded(replace(likely_usage(self._payload, price, written), estimated=True))
 
     def _bounded(self, usage: Usage) -> Usage:
         """Our own count, which may not pass what the model could write: no more is reserved."""
@@ -111,12 +124,13 @@ class Recorder:
         )
         cost = self._cost(record) if reported_cost is None else reported_cost
         estimated = usage.estimated and reported_cost is None
-        note = model.price_note if cost is None else "token counts estimated" if estimated else None
+        counts = "token counts" if usage.total_tokens else "amounts"
+        note = model.price_note if cost is None else f"{counts} estimated" if estimated else None
         self._journal.close(self.place, replace(record, cost_nano_usd=cost, cost_note=note))
         return usage
 
     def _cost(self, attempt: AttemptRecord) -> int | None:
         price = self._candidate.model.price
-        if attempt.total_tokens == 0:
+        if attempt.nothing:
             return 0
         return pricing.cost(attempt, price, attempt.ended_at) if price else None

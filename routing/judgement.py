@@ -34,7 +34,8 @@ _RELEARN_SECONDS = 300.0
 class Judged:
     """What was found of one request."""
 
-    complexity: Complexity
+    complexity: Complexity | None
+    """None of what is not answered in words."""
     features: bytes | None
     """What may be kept of the prompt to learn from; None where nothing is learned."""
     steering: Steering
@@ -55,6 +56,8 @@ class Judgement:
 
     async def judge(self, request: ChatRequest, *, explore: bool = False) -> Judged:
         """How hard `request` is; `explore` allows a try of a lower tier where the settings want some."""
+        if request.task is not None:
+            return Judged(None, None, Steering())
         routing, cuts = self._routing, await self.cuts()
         found = analyze(request.prompt, request.history, factors=routing.complexity_factors, cuts=cuts)
         features = None

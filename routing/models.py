@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from tierwise.routing.media import Modality
 from tierwise.routing.pricing import Price
 from tierwise.routing.request import Tier
 
@@ -35,6 +36,8 @@ class Model:
     capabilities: tuple[str, ...] | None = ()
     """Such as `vision`, `function_calling`, `reasoning`: the map's `supports_…`, sorted; None where
     nothing is known, as of a server of the user's own."""
+    modality: Modality | None = Modality.CHAT
+    """What it is for; None where nothing is known."""
     deprecation_date: date | None = None
     unlisted_in: str = ""
     """What should know the model but does not, so that it is retired, or misspelt, or new: litellm's price

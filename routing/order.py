@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from tierwise.routing.abilities import DOES
 from tierwise.routing.catalog import Catalog
 from tierwise.routing.models import Model
-from tierwise.routing.request import ChatRequest, Strategy, Tier
+from tierwise.routing.request import ChatRequest, Preference, Strategy, Tier
 from tierwise.routing.settings import DefaultSettings, RoutingSettings
 from tierwise.routing.strategies import CHANGING, Option
 
@@ -48,6 +49,8 @@ class Group:
 
     placed: tuple[Placed, ...]
     strategy: Strategy = "priority"
+    name: str | None = None
+    """What the models are called together; None is by their tier."""
     limit: int | None = None
     """Only the first so many that can serve."""
 
@@ -62,9 +65,10 @@ def groups(request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicyS
     Raises:
         UnknownModel: the request names a model that does not exist.
     """
-    ladder = [group for group in _ladder(request, tier, catalog, settings) if group.placed]
+    rows = _ladder if request.task is None else _makers
+    ladder = [group for group in rows(request, tier, catalog, settings) if group.placed]
     if request.fallback_models is None:
-        after, why = catalog.fallback_chain, "litellm.fallback_chain"
+        after, why = catalog.fallback_chain if request.task is None else (), "litellm.fallback_chain"
     else:
         after = tuple(catalog.resolve(name) for name in request.fallback_models)
         ladder, why = [_head(group) for group in ladder[:1]], "fallback_models of the call"
@@ -76,8 +80,9 @@ def groups(request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicyS
 
 def strategy_of(request: ChatRequest, settings: PolicySettings) -> Strategy:
     """How the models of a tier are ordered for `request`."""
-    chosen = request.model is not None or not settings.enabled
-    return "priority" if chosen else request.strategy or settings.strategy
+    chosen = request.named_model is not None or request.preference is not None
+    given = chosen or not settings.enabled or request.task is not None
+    return "priority" if given else request.strategy or settings.strategy
 
 
 def ranked(group: Group, placed: Placed, rank: int, option: Option) -> str:
@@ -85,7 +90,8 @@ def ranked(group: Group, placed: Placed, rank: int, option: Option) -> str:
     if group.strategy not in _BY:
         return placed.reason
     speed = f" ({_speed(option)})" if group.strategy == "least_latency" else ""
-    return f"{_place(rank + 1)} of the {placed.tier} tier by {_BY[group.strategy]}{speed}"
+    all_of_them = group.name or f"the {placed.tier} tier"
+    return f"{_place(rank + 1)} of {all_of_them} by {_BY[group.strategy]}{speed}"
 
 
 _BY: dict[Strategy, str] = {
@@ -116,15 +122,43 @@ def _head(group: Group) -> Group:
 
 
 def _ladder(request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicySettings) -> Iterator[Group]:
-    if request.model is not None:
-        model = catalog.resolve(request.model)
+    if request.named_model is not None:
+        model = catalog.resolve(request.named_model)
         yield Group(placed=(Placed(model, catalog.tier_of(model) or tier, "asked for by name"),))
+    elif request.preference is not None:
+        yield from _preferred(request.preference, catalog)
     elif not settings.enabled and catalog.default_model:
         model = catalog.default_model
         yield Group(placed=(Placed(model, catalog.tier_of(model) or tier, "litellm.default_model"),))
     else:
         for rung in _rungs(request, tier, settings):
             yield Group(placed=tuple(_of_tier(rung, catalog)), strategy=strategy_of(request, settings))
+
+
+def _preferred(preference: Preference, catalog: Catalog) -> Iterator[Group]:
+    """The models of all tiers, as `auto:…` asks for them."""
+    if preference == "best":
+        yield from (Group(placed=tuple(_of_tier(tier, catalog))) for tier in reversed(Tier))
+    else:
+        placed = [it for tier in Tier for it in _of_tier(tier, catalog)]
+        strategy = "least_cost" if preference == "cheap" else "least_latency"
+        yield Group(placed=tuple(placed), strategy=strategy, name="all tiers")
+
+
+def _makers(request: ChatRequest, tier: Tier, catalog: Catalog, settings: PolicySettings) -> Iterator[Group]:
+    """Who comes into question for what is no chat."""
+    if request.named_model is not None:
+        yield Group(placed=(Placed(catalog.resolve(request.named_model), tier, "asked for by name"),))
+    elif makers := catalog.media.get(request.modality):
+        key = f"model_routing.media.{request.modality}"
+        yield Group(
+            placed=tuple(
+                Placed(model, tier, f"{_place(place)} of {key}")
+                for place, model in enumerate(makers.models, start=1)
+            ),
+            strategy="least_cost" if makers.by_cost else "priority",
+            name=f"those that {DOES[request.modality]}",
+        )
 
 
 def _of_tier(tier: Tier, catalog: Catalog) -> Iterator[Placed]:

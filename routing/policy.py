@@ -1,48 +1,25 @@
 """Where a prompt goes: one pure decision, which a preview and a real call share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from tierwise.routing import pricing
-from tierwise.routing.abilities import inability
+from tierwise.routing.candidates import Candidate, candidate_for, obstacle_of
 from tierwise.routing.cascade import JUDGE_TOKENS
-from tierwise.routing.catalog import Catalog
+from tierwise.routing.catalog import Catalog, Makers
 from tierwise.routing.complexity import Complexity
 from tierwise.routing.errors import NoCandidate
 from tierwise.routing.health import Health
 from tierwise.routing.models import Model
 from tierwise.routing.order import Group, Placed, PolicySettings, groups, ranked, strategy_of
-from tierwise.routing.pricing import FREE
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.steering import Steering
 from tierwise.routing.strategies import ORDERS, Option
 from tierwise.routing.tokens import estimate_prompt_tokens
-from tierwise.storage.budgets import AtLimit, Budget
-from tierwise.storage.records import Usage
-
-TYPICAL_OUTPUT_TOKENS = {Tier.SIMPLE: 150, Tier.STANDARD: 600, Tier.COMPLEX: 1500}
-"""What an answer of each tier tends to have; only for the estimate that people are shown."""
+from tierwise.storage.budgets import Budget
 
 _STRAIGHT = Steering()
 _HEALTHY = Health()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A model that could serve the call."""
-
-    model: Model
-    tier: Tier
-    reason: str
-    max_tokens: int
-    """What the model may write in this call."""
-    max_tokens_sent: int | None
-    """The same, or None where the model's own limit had better decide."""
-    estimated_cost: int | None
-    """nano-USD for a typical answer; None if the price is unknown."""
-    worst_cost: int | None
-    """nano-USD if the model writes all of `max_tokens`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +38,8 @@ class Plan:
     """The ordered candidates of one call."""
 
     request: ChatRequest
-    complexity: Complexity
+    complexity: Complexity | None
+    """None of what is not answered in words; its tiers mean nothing."""
     tier: Tier
     """The tier that the call was judged to need, or that the caller chose."""
     reason: str
@@ -96,6 +74,18 @@ class Plan:
             raise self.nothing_left()
         return (*self.candidates, *self.peers)[0]
 
+    @property
+    def score(self) -> float | None:
+        """How hard the prompt was found to be, from 0 to 1."""
+        return self.complexity and self.complexity.score
+
+    @property
+    def judged(self) -> Complexity:
+        """What was found of the prompt of a chat."""
+        if self.complexity is None:
+            raise TypeError("only chats are judged")
+        return self.complexity
+
     def nothing_left(self) -> NoCandidate:
         """The error of a call that nobody can serve."""
         return NoCandidate(_nothing_left(self.excluded, self.hint))
@@ -103,7 +93,7 @@ class Plan:
 
 def plan(
     request: ChatRequest,
-    complexity: Complexity,
+    complexity: Complexity | None,
     catalog: Catalog,
     settings: PolicySettings,
     today: date,
@@ -120,7 +110,8 @@ def plan(
     Raises:
         UnknownModel: the request names a model that does not exist.
     """
-    tier = request.tier or steering.apply(complexity.tier)
+    tier = request.tier or (steering.apply(complexity.tier) if complexity else Tier.STANDARD)
+    judgement = steering.reason or (complexity.reason if complexity else "no model was named")
     tokens = estimate_prompt_tokens(request.payload)
     choice = _Choice(request, tokens, settings, today, budgets, health)
     for group in groups(request, tier, catalog, settings):
@@ -131,10 +122,10 @@ def plan(
         request=request,
         complexity=complexity,
         tier=tier,
-        reason=_reason(request, steering.reason or complexity.reason, tier, chosen, settings),
+        reason=_reason(request, judgement, tier, chosen, settings),
         candidates=chosen,
         excluded=tuple(choice.excluded.values()),
-        baseline=next(iter(catalog.tiers.get(Tier.COMPLEX, ())), None),
+        baseline=next(iter(catalog.tiers.get(Tier.COMPLEX, ())), None) if complexity else None,
         cascade=cascade,
         judge=_judge(catalog, request, settings) if cascade else None,
         budgets=budgets,
@@ -184,10 +175,10 @@ class _Choice:
             model, key = placed.model, _key(placed.model)
             if key in self.candidates or key in self.excluded or key in able:
                 continue
-            candidate = _candidate(
+            candidate = candidate_for(
                 model, placed.tier, placed.reason, self.request, self.tokens, self.settings
             )
-            obstacle = _obstacle(candidate, self.request, self.tokens, self.budgets)
+            obstacle = obstacle_of(candidate, self.request, self.tokens, self.budgets)
             rest = None if obstacle else self.health.rest(model)
             if obstacle is not None:
                 self.excluded[key] = Exclusion(model, placed.tier, obstacle)
@@ -230,13 +221,19 @@ def cheapest_first(plan: Plan, catalog: Catalog, settings: PolicySettings) -> Pl
     """`plan` with all models of all tiers that can serve it, those first that cost the least at worst."""
     request, prompt_tokens = plan.request, estimate_prompt_tokens(plan.request.payload)
     known = [
-        _candidate(model, tiers[0], "the cheapest that can serve", request, prompt_tokens, settings)
-        for model, tiers in catalog.models()
+        candidate_for(model, tiers[0], "the cheapest that can serve", request, prompt_tokens, settings)
+        for model, tiers in _all_for(request, catalog)
         if tiers and model.price
     ]
-    able = [it for it in known if _obstacle(it, request, prompt_tokens, plan.budgets) is None]
+    able = [it for it in known if obstacle_of(it, request, prompt_tokens, plan.budgets) is None]
     by_cost = sorted(able, key=lambda candidate: candidate.worst_cost or 0)
     return replace(plan, candidates=tuple(by_cost), cascade=False, judge=None, peers=())
+
+
+def _all_for(request: ChatRequest, catalog: Catalog) -> Iterable[tuple[Model, tuple[Tier, ...]]]:
+    if request.task is None:
+        return catalog.models()
+    return [(model, (Tier.STANDARD,)) for model in catalog.media.get(request.modality, Makers()).models]
 
 
 def _judge(catalog: Catalog, request: ChatRequest, settings: PolicySettings) -> Candidate | None:
@@ -244,63 +241,7 @@ def _judge(catalog: Catalog, request: ChatRequest, settings: PolicySettings) -> 
         return None
     model = catalog.resolve(settings.judge_model)
     asked = replace(request, max_tokens=JUDGE_TOKENS)
-    return _candidate(model, Tier.SIMPLE, "judges the answers", asked, 0, settings)
-
-
-def _candidate(
-    model: Model, tier: Tier, why: str, request: ChatRequest, prompt_tokens: int, settings: PolicySettings
-) -> Candidate:
-    max_tokens = _room(model, request.max_tokens or settings.max_tokens, prompt_tokens)
-    # A server of the user's own may have any window, and refuses a limit that does not fit into it.
-    known = request.max_tokens is not None or model.context_window is not None or model.price != FREE
-
-    def cost_of(output_tokens: int) -> int | None:
-        usage = Usage(input_tokens=prompt_tokens, output_tokens=output_tokens)
-        return pricing.cost(usage, model.price) if model.price else None
-
-    return Candidate(
-        model=model,
-        tier=tier,
-        reason=why,
-        max_tokens=max_tokens,
-        max_tokens_sent=max_tokens if known else None,
-        estimated_cost=cost_of(min(max_tokens, TYPICAL_OUTPUT_TOKENS[tier])),
-        worst_cost=cost_of(max_tokens),
-    )
-
-
-def _room(model: Model, wanted: int, prompt_tokens: int) -> int:
-    """The tokens that an answer may have: what is wanted, as far as the model can write it."""
-    limits = [wanted]
-    if model.max_output_tokens:
-        limits.append(model.max_output_tokens)
-    if model.context_window:
-        limits.append(max(model.context_window - prompt_tokens, 1))
-    return min(limits)
-
-
-def _obstacle(
-    candidate: Candidate, request: ChatRequest, prompt_tokens: int, budgets: tuple[Budget, ...]
-) -> str | None:
-    """Why the candidate cannot serve, in a form that says what would help; None if it can."""
-    model = candidate.model
-    if not model.key_present:
-        return f"no key: {model.key_variable} is not set{model.key_fault}"
-    if model.context_window and prompt_tokens > model.context_window:
-        return f"too small a window: about {prompt_tokens:,} tokens do not fit into {model.context_window:,}"
-    if (lack := inability(request, model)) is not None:
-        return lack
-    strict = next((budget for budget in budgets if budget.at_limit is not AtLimit.WARN), None)
-    if strict and model.price is None:
-        return f"{model.price_note}, so the budget {strict.name!r} cannot be kept"
-    if request.max_cost_usd is None:
-        return None
-    if candidate.worst_cost is None:
-        return f"over the price cap: {model.price_note}, so max_cost_usd cannot be kept"
-    if candidate.worst_cost > pricing.nano_usd(request.max_cost_usd):
-        worst = pricing.usd(candidate.worst_cost)
-        return f"over the price cap: up to ${worst:.6f} with max_tokens {candidate.max_tokens:,}"
-    return None
+    return candidate_for(model, Tier.SIMPLE, "judges the answers", asked, 0, settings)
 
 
 def _reason(
@@ -311,9 +252,11 @@ def _reason(
     settings: PolicySettings,
 ) -> str:
     """One sentence on why the first candidate is first."""
-    if request.model is not None:
+    if request.named_model is not None:
         why = "the caller chose the model"
-    elif not settings.enabled:
+    elif request.preference is not None:
+        why = f"the caller asked for auto:{request.preference}"
+    elif not settings.enabled and request.task is None:
         why = "routing is off"
     elif request.tier is not None:
         why = f"the caller chose the {tier} tier"
@@ -322,7 +265,7 @@ def _reason(
     if not chosen:
         return f"{why}; no model can serve it"
     first = chosen[0]
-    if first.tier is tier or request.model or not settings.enabled:
+    if first.tier is tier or request.named_model or request.preference or not settings.enabled:
         moved = ""
     elif strategy_of(request, settings) == "cascade":
         moved = ", where the cascade begins"

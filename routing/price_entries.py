@@ -9,6 +9,7 @@ from typing import Any
 from tierwise.routing.off_peak import OffPeakHours, off_peak_hours
 from tierwise.routing.pricing import Price, Rates
 from tierwise.routing.settings import ModelPrice, PartPrices, StepPrice
+from tierwise.routing.unit_pricing import UnitPrices, UnitRates
 
 _PICO_PER_USD = Decimal(10) ** 12
 _FIELDS = {
@@ -32,12 +33,24 @@ _TIERS = {
     "ultrafast": "_ultrafast",
 }
 """What the map appends to a field for a service tier."""
+_UNIT_FIELDS = {
+    "image_generation": {"image": ("output_cost_per_image", "input_cost_per_image")},
+    "audio_transcription": {"audio_second": ("input_cost_per_second", "output_cost_per_second")},
+    "audio_speech": {
+        "character": ("input_cost_per_character",),
+        "audio_second": ("output_cost_per_second",),
+    },
+}
+"""By the map's mode, what it calls the prices by the piece; the first that is there counts. One of input
+images alone means those that are made."""
 _LONG_CONTEXT = re.compile(rf"{_FIELDS['input']}(_above_(\d+)k_tokens)")
 _INCLUSIVE = "xai"
 """The provider whose higher rates begin with the threshold itself, as litellm's cost calculator has it."""
 
 _Fields = Mapping[str, Any]
+_Forms = Mapping[str, _Fields]
 _Steps = tuple[tuple[int, Rates], ...]
+_NO_FORMS: _Forms = {}
 
 
 def price_from_settings(price: ModelPrice) -> Price:
@@ -52,14 +65,24 @@ def price_from_settings(price: ModelPrice) -> Price:
         service_tiers=tuple(
             (name, Price(rates=_step(tier, rates))) for name, tier in price.service_tiers.items()
         ),
+        units=_units_from_settings(price),
     )
 
 
-def price_from_map(entry: _Fields) -> Price | None:
+def price_from_map(entry: _Fields, forms: _Forms = _NO_FORMS) -> Price | None:
     """The price in an entry of litellm's price map (USD a token), or None where it has none.
 
-    An entry of zeros means that nobody filled it in, so it counts as unknown.
+    An entry of zeros means that nobody filled it in, so it counts as unknown. `forms` are the entries
+    for single forms of image, see `Usage.image_form`.
     """
+    units = _units({"": entry, **forms})
+    by_tokens = _price_of_tokens(entry)
+    if by_tokens:
+        return replace(by_tokens, units=units)
+    return Price(rates=_NOTHING, units=units) if units else None
+
+
+def _price_of_tokens(entry: _Fields) -> Price | None:
     first, *steps = sorted(
         (step for step in entry.get("tiered_pricing", ()) if "range" in step), key=_start
     ) or [{}]
@@ -78,6 +101,26 @@ def price_from_map(entry: _Fields) -> Price | None:
         service_tiers=tuple((name, tier) for name, tier in tiers if tier),
         off_peak=_off_peak(entry, rates),
     )
+
+
+def _units(forms: _Forms) -> UnitPrices:
+    priced = ((form, _unit_rates(entry)) for form, entry in forms.items())
+    return tuple((form, rates) for form, rates in priced if rates != UnitRates())
+
+
+def _unit_rates(entry: _Fields) -> UnitRates:
+    wanted = _UNIT_FIELDS.get(entry.get("mode", ""), {})
+    found = {name: [entry[field] for field in fields if entry.get(field)] for name, fields in wanted.items()}
+    return UnitRates(**{name: _pico(values[0]) for name, values in found.items() if values})
+
+
+def _units_from_settings(price: ModelPrice) -> UnitPrices:
+    rates = UnitRates(
+        image=_pico(price.image),
+        audio_second=_pico(price.audio_minute, tokens=60),
+        character=_pico(price.characters, tokens=10**6),
+    )
+    return (("", rates),) if rates != UnitRates() else ()
 
 
 def _step(price: StepPrice, base: Rates) -> Rates:
@@ -146,5 +189,8 @@ def _start(step: _Fields) -> int:
 
 
 def _pico(usd: float, *, tokens: int = 1) -> int:
-    """`usd` for so many tokens, in pico-USD for one."""
+    """`usd` for so many tokens, or other units, in pico-USD for one."""
     return round(Decimal(repr(usd)) / tokens * _PICO_PER_USD)
+
+
+_NOTHING = Rates(input=0, output=0)

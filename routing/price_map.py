@@ -12,8 +12,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tierwise.routing.media import Modality
+
 CHAT_MODES = ("chat", "completion", "responses")
 """Values of `mode` of models that answer prompts."""
+_MODES = {
+    **dict.fromkeys(CHAT_MODES, Modality.CHAT),
+    "image_generation": Modality.IMAGE,
+    "audio_speech": Modality.SPEECH,
+    "audio_transcription": Modality.TRANSCRIPTION,
+}
+"""What the map calls what a model is for; its other models are not for us."""
+_FORM = re.compile(r"(?:[a-z_]+/)??(?:(low|medium|high|standard|hd)/)?(\d+)-x-(\d+)/(.+)")
+"""How the map names the price of one form of image: `high/1024-x-1024/…`, perhaps behind a provider."""
 _DATE_SUFFIX = re.compile(r"([-@](\d{8}|\d{4}-\d{2}-\d{2}|\d{4})|-latest|:latest|-v\d+:\d+)$")
 _REGION_PREFIX = re.compile(r"^(us|eu|apac|global|au|jp)\.")
 
@@ -27,20 +38,42 @@ class MapEntry(NamedTuple):
 
     @property
     def provider(self) -> str:
-        return str(self.fields.get("litellm_provider", ""))
+        return _provider(self.fields)
+
+    @property
+    def modality(self) -> Modality | None:
+        """None where it is not told."""
+        return _MODES.get(self.fields.get("mode", ""))
 
 
 class PriceMap:
     """Look-ups by the names that users write, which are seldom spelt as in the map."""
 
     def __init__(self, entries: Mapping[str, dict[str, Any]]) -> None:
-        self._chat = {name: fields for name, fields in entries.items() if fields.get("mode") in CHAT_MODES}
-        self.providers = frozenset(str(fields.get("litellm_provider")) for fields in self._chat.values())
+        self._entries: dict[str, dict[str, Any]] = {}
+        self._forms: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        for name, fields in entries.items():
+            modality = _MODES.get(fields.get("mode", ""))
+            if modality is Modality.IMAGE and (form := _FORM.fullmatch(name)):
+                quality, width, height, model = form.groups("")
+                forms = self._forms.setdefault((_provider(fields), model), {})
+                forms[f"{quality}/{width}x{height}"] = fields
+            elif modality:
+                self._entries[name] = fields
+        self.providers = frozenset(map(_provider, self._entries.values()))
+        self._chat_providers = frozenset(
+            _provider(fields) for fields in self._entries.values() if _MODES[fields["mode"]] is Modality.CHAT
+        )
 
     def entry(self, name: str) -> MapEntry | None:
-        """The chat model that the map holds under exactly this name."""
-        fields = self._chat.get(name)
+        """The model that the map holds under exactly this name."""
+        fields = self._entries.get(name)
         return None if fields is None else MapEntry(name, fields)
+
+    def forms(self, entry: MapEntry) -> Mapping[str, dict[str, Any]]:
+        """What the map says of single forms of the images that a model makes, see `Usage.image_form`."""
+        model = entry.name.removeprefix(f"{entry.provider}/")
+        return self._forms.get((entry.provider, model), {})
 
     def find(self, provider: str | None, model: str) -> MapEntry | None:
         """The entry for `model` at `provider`, tried from the exact name to its relatives.
@@ -58,11 +91,15 @@ class PriceMap:
     def _speaks_for(self, entry: MapEntry, provider: str) -> bool:
         """Another provider's price for the same model holds only for a gateway that has no prices of
         its own in the map, such as OpenRouter or a LiteLLM proxy: it passes the vendor's on."""
-        return entry.provider.startswith(provider) or provider not in self.providers
+        return entry.provider.startswith(provider) or provider not in self._chat_providers
 
     def names(self) -> list[str]:
         """Every name in the map."""
-        return list(self._chat)
+        return list(self._entries)
+
+
+def _provider(fields: Mapping[str, Any]) -> str:
+    return str(fields.get("litellm_provider", ""))
 
 
 def _spellings(model: str) -> Iterator[str]:

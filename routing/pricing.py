@@ -1,10 +1,11 @@
-"""What tokens cost, in integers: rates are pico-USD (1e-12) a token, costs are nano-USD (1e-9)."""
+"""What requests cost, in integers: rates are pico-USD (1e-12) a token, costs are nano-USD (1e-9)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
 from tierwise.routing.off_peak import OffPeakHours
+from tierwise.routing.unit_pricing import UnitPrices, dearest_rates, rates_for, unit_cost
 from tierwise.storage.records import Usage
 
 _PICO_PER_NANO = 1000
@@ -44,6 +45,13 @@ class Price:
     """By the name that `Usage.service_tier` has. Of these only `rates` and `above` count."""
     off_peak: tuple[OffPeakHours, Rates] | None = None
     """The hours in which these rates replace all others."""
+    units: UnitPrices = ()
+    """What is billed by the piece where the provider reports no tokens, or has no rates for them."""
+
+    @property
+    def by_tokens(self) -> bool:
+        """Do tokens have a price?"""
+        return bool(self.rates.input or self.rates.output)
 
     def rates_for(self, usage: Usage, at: int | None = None) -> Rates:
         """Those that hold for `usage` at the instant `at`, in epoch ms; None is a peak hour."""
@@ -66,6 +74,14 @@ def cost(usage: Usage, price: Price, at: int | None = None) -> int:
 
     `at` is when the answer was complete, in epoch ms; None is a peak hour.
     """
+    return (_pico(usage, price, at) + _PICO_PER_NANO // 2) // _PICO_PER_NANO
+
+
+def _pico(usage: Usage, price: Price, at: int | None) -> int:
+    by_tokens = usage.total_tokens and price.by_tokens
+    units = None if by_tokens or not price.units else rates_for(usage.image_form, price.units)
+    if units is not None:
+        return price.request + unit_cost(usage, units)
     rates = price.rates_for(usage, at)
     cache_write = _or(rates.cache_write, rates.input)
     read = (
@@ -81,18 +97,20 @@ def cost(usage: Usage, price: Price, at: int | None = None) -> int:
         (usage.image_output_tokens, rates.image_output),
     )
     pico = price.request + _sum(usage.input_tokens, rates.input, read)
-    pico += _sum(usage.output_tokens, rates.output, written)
-    return (pico + _PICO_PER_NANO // 2) // _PICO_PER_NANO
+    return pico + _sum(usage.output_tokens, rates.output, written)
 
 
-def most_cost(input_tokens: int, output_tokens: int, price: Price) -> int:
-    """What no usage of at most so many tokens, sent and written without audio, costs more than, however
-    they are cached, reasoned with or served."""
+def most_cost(usage: Usage, price: Price) -> int:
+    """What no usage of at most as much costs more than, however its tokens are cached, reasoned with or
+    served, and its images made. Audio is only in it where `usage` says so."""
+    heard, spoken = usage.audio_input_tokens > 0, usage.audio_output_tokens > 0
     pico = max(
-        input_tokens * max(rates.input, *(rate or 0 for rate in _dear_input(rates)))
-        + output_tokens * max(rates.output, rates.reasoning or 0, rates.image_output or 0)
-        for rates in _possible_rates(price, input_tokens)
+        usage.input_tokens * _highest(*_input_rates(rates), rates.audio_input if heard else 0)
+        + usage.output_tokens * _highest(*_output_rates(rates), rates.audio_output if spoken else 0)
+        for rates in _possible_rates(price, usage.input_tokens)
     )
+    units = dearest_rates(usage.image_form, price.units) if price.units else None
+    pico = max(pico, unit_cost(usage, units)) if units else pico
     return -(-(price.request + pico) // _PICO_PER_NANO)
 
 
@@ -121,8 +139,16 @@ def _possible_rates(price: Price, input_tokens: int) -> Iterator[Rates]:
         yield price.off_peak[1]
 
 
-def _dear_input(rates: Rates) -> tuple[int | None, ...]:
-    return rates.cache_read, rates.cache_write, rates.cache_write_1h, rates.image_input
+def _input_rates(rates: Rates) -> tuple[int | None, ...]:
+    return rates.input, rates.cache_read, rates.cache_write, rates.cache_write_1h, rates.image_input
+
+
+def _output_rates(rates: Rates) -> tuple[int | None, ...]:
+    return rates.output, rates.reasoning, rates.image_output
+
+
+def _highest(*rates: int | None) -> int:
+    return max(rate or 0 for rate in rates)
 
 
 def _or(rate: int | None, fallback: int) -> int:

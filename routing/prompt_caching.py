@@ -10,8 +10,9 @@ from dataclasses import astuple, dataclass, replace
 from hashlib import blake2b
 
 from tierwise.routing import pricing
+from tierwise.routing.candidates import TYPICAL_OUTPUT_TOKENS, Candidate
 from tierwise.routing.models import Model
-from tierwise.routing.policy import TYPICAL_OUTPUT_TOKENS, Candidate, Plan
+from tierwise.routing.policy import Plan
 from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.storage.records import Usage
@@ -69,7 +70,7 @@ class WarmModels:
     def preferred(self, plan: Plan) -> Plan:
         """The plan with the conversation's warm model in front, if that is cheaper than the first one."""
         warm = self._models.get(_key(plan.request)) if plan.request.history else None
-        if warm is None or not plan.candidates or plan.cascade or plan.request.model is not None:
+        if warm is None or not plan.candidates or plan.cascade or plan.request.named_model is not None:
             return plan
         if time.monotonic() - warm.at > _WARM_SECONDS:
             return plan

@@ -79,6 +79,11 @@ class RateLimits:
         self._told: OrderedDict[str, _Allowance] = OrderedDict()
         """What each deployment has said."""
 
+    @property
+    def idle(self) -> bool:
+        """Nothing bounds any deployment, by what is known."""
+        return not self._configured and not self._told
+
     def delay(self, model: Model, tokens: float) -> float:
         """Seconds until a request for about `tokens` may be sent; 0 if now, inf if never."""
         now = self._clock()
@@ -126,8 +131,6 @@ class RateLimits:
 
     def _of(self, model: Model, now: float) -> Iterator[_Allowance]:
         """All that bound `model`."""
-        if not self._configured and not self._told:
-            return
         for name in {model.provider, f"{model.provider}/{model.name}", model.id}:
             if allowance := self._configured.get(name):
                 yield allowance

@@ -1,10 +1,21 @@
 """What a caller asks for, as plain data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from tierwise.routing.media import MediaTask, Modality
+
 Role = Literal["system", "user", "assistant", "tool"]
+Preference = Literal["cheap", "fast", "best"]
+AUTO: Mapping[str, Preference | None] = {
+    "auto": None,
+    "auto:cheap": "cheap",
+    "auto:fast": "fast",
+    "auto:best": "best",
+}
+"""What stands in place of a model's name."""
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high"]
 """How long a model may think before it answers, in OpenAI's words; litellm maps them for each provider."""
 
@@ -90,6 +101,13 @@ class Payload:
     reasoning_effort: ReasoningEffort | None = None
     cache_prefix: bool = False
     """Tell the provider where the part ends that will come again: before the last message."""
+    task: MediaTask | None = None
+    """What is asked for in place of an answer; the messages are then what it is made from, if anything."""
+
+    @property
+    def text(self) -> str:
+        """What the messages say."""
+        return "\n".join(message.content for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +134,8 @@ class ChatRequest:
     """Earlier turns, oldest first, without the prompt."""
     system_prompt: str | None = None
     model: str | None = None
-    """An alias, a bare model name or `provider/model`; None lets the tier decide."""
+    """An alias, a bare model name or `provider/model`; None and `auto` let the tier decide; `auto:cheap`,
+    `auto:fast` and `auto:best` ask for that among the models of all tiers."""
     tier: Tier | None = None
     """Overrides the tier that the analysis finds."""
     max_tokens: int | None = None
@@ -145,6 +164,22 @@ class ChatRequest:
     reasoning_effort: ReasoningEffort | None = None
     drop_params: bool = False
     """A model that cannot take a parameter is sent the rest, in place of being left out."""
+    task: MediaTask | None = None
+    """See `Payload`; the prompt is what is drawn or read out."""
+
+    @property
+    def modality(self) -> Modality:
+        return self.task.modality if self.task else Modality.CHAT
+
+    @property
+    def named_model(self) -> str | None:
+        """`model`, if it is one."""
+        return None if self.model in AUTO else self.model
+
+    @property
+    def preference(self) -> Preference | None:
+        """What is asked for among the models of all tiers."""
+        return AUTO.get(self.model or "")
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -167,4 +202,5 @@ class ChatRequest:
             tool_choice=self.tool_choice,
             response_schema=self.response_schema,
             reasoning_effort=self.reasoning_effort,
+            task=self.task,
         )

@@ -8,6 +8,7 @@ from typing import Any
 from tierwise.routing.errors import UnknownModel
 from tierwise.routing.ladders import KEYLESS_PROVIDERS, KNOWN_PROVIDERS, LOCAL_PROVIDERS, KnownProvider
 from tierwise.routing.listings import NO_LISTINGS, Listing
+from tierwise.routing.media import Modality
 from tierwise.routing.models import IN_PROCESS_PROVIDERS, LocalModels, Model
 from tierwise.routing.price_entries import price_from_map, price_from_settings
 from tierwise.routing.price_map import MapEntry, PriceMap
@@ -148,7 +149,7 @@ class Resolver:
             price=price,
             price_note=note,
             unlisted_in=self._unlisted_in(provider, name, entry),
-            **(_facts(entry.fields) if entry else {}),
+            **(_facts(entry) if entry else {"modality": None}),
             capabilities=self._capabilities(provider, entry),
         )
 
@@ -188,6 +189,7 @@ class Resolver:
             api_base=local and local.api_base,
             price=FREE,
             capabilities=None if local else (),
+            modality=None if local else Modality.CHAT,
             context_window=local and local.context_window,
             max_output_tokens=local and local.max_output_tokens,
         )
@@ -203,7 +205,7 @@ class Resolver:
         for name in names:
             if name in self._pricing:
                 return price_from_settings(self._pricing[name]), "price from usage_tracking.pricing"
-        price = price_from_map(entry.fields) if entry else None
+        price = price_from_map(entry.fields, self._map.forms(entry)) if entry else None
         if price is None and (provider in LOCAL_PROVIDERS or self._gives_away(provider, names[1])):
             return FREE, None
         if price is None:
@@ -229,12 +231,14 @@ def key_variable(provider: str, settings: ProviderSettings, environ: Mapping[str
     return present or (None if settings.api_base else usual.key_variables[0])
 
 
-def _facts(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(entry: MapEntry) -> dict[str, Any]:
     """What the map says of a model beside its price and its abilities."""
+    fields = entry.fields
     window, output, retired = (
         fields.get(key) for key in ("max_input_tokens", "max_output_tokens", "deprecation_date")
     )
     return {
+        "modality": entry.modality,
         "context_window": window if isinstance(window, int) else None,
         "max_output_tokens": output if isinstance(output, int) else None,
         "deprecation_date": date.fromisoformat(retired) if isinstance(retired, str) else None,

@@ -8,6 +8,7 @@ import anyio
 
 from tierwise.routing.asking import Asking
 from tierwise.routing.attempt import PutOff
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.cascade import judge_payload, judge_rejects, weakness
 from tierwise.routing.errors import (
     BudgetExceeded,
@@ -18,7 +19,7 @@ from tierwise.routing.errors import (
     UpstreamError,
 )
 from tierwise.routing.journal import Journal
-from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.policy import Plan
 from tierwise.routing.run import Admit, FindAnswer, Run, Served
 from tierwise.routing.settings import CascadeSettings
 from tierwise.routing.upstream_queue import UpstreamQueue

@@ -4,8 +4,11 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import cached_property
 
 from tierwise.routing import pricing
+from tierwise.routing.candidates import Candidate
+from tierwise.routing.consumption import worst_cost
 from tierwise.routing.errors import (
     AllCandidatesFailed,
     ContextWindowExceeded,
@@ -14,11 +17,11 @@ from tierwise.routing.errors import (
     UpstreamError,
 )
 from tierwise.routing.journal import Journal
-from tierwise.routing.policy import Candidate, Plan
+from tierwise.routing.policy import Plan
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Payload
 from tierwise.routing.tokens import estimate_prompt_tokens
-from tierwise.storage.records import CachedAnswer, Usage
+from tierwise.storage.records import CachedAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +71,16 @@ class Run:
         self.failures: list[tuple[Candidate, UpstreamError]] = []
         self.answer: Served | None = None
         """The best so far, in a cascade."""
-        self.prompt_tokens = estimate_prompt_tokens(plan.request.payload)
         self.entered = False
         """The call is counted among those that are present in the queue."""
         self._left = list(plan.candidates)
         self._seconds = seconds
         self._deadline = journal.started + seconds
+
+    @cached_property
+    def prompt_tokens(self) -> int:
+        """About how many the plan's request has."""
+        return estimate_prompt_tokens(self.plan.request.payload)
 
     # Time
 
@@ -145,12 +152,11 @@ class Run:
         Raises:
             UpstreamError: one more attempt could pass it. A cheaper candidate may still do.
         """
-        cap, price = self.plan.request.max_cost_usd, candidate.model.price
+        cap = self.plan.request.max_cost_usd
+        worst = worst_cost(payload, candidate.model, candidate.max_tokens)
         spent = self.journal.cost + under_way
-        if cap is None or price is None or not spent:
+        if cap is None or worst is None or not spent:
             return
-        usage = Usage(input_tokens=estimate_prompt_tokens(payload), output_tokens=candidate.max_tokens)
-        worst = pricing.cost(usage, price)
         if spent + worst > pricing.nano_usd(cap):
             raise UpstreamError(
                 f"max_cost_usd has no room for a further attempt: ${pricing.usd(spent):.6f} of ${cap:.6f} is"

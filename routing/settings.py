@@ -1,7 +1,7 @@
 """The sections of the settings that shape routing: their keys are a contract with users' files."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from tierwise.routing.keys import holds_a_model_key, holds_a_secret, url_holds_a_key
+from tierwise.routing.media import Modality
 from tierwise.routing.request import Strategy, Tier
 from tierwise.storage.budgets import AtLimit, BudgetPeriod, BudgetScope
 
@@ -258,6 +259,19 @@ class CascadeSettings(Section):
     """A model that is asked whether the answer will do."""
 
 
+class MediaModels(Section):
+    """Who draws, reads out and writes down what is said, the first of them first; where a list is empty,
+    the cheapest current models of all providers whose keys are set."""
+
+    image: Names = ()
+    speech: Names = ()
+    transcription: Names = ()
+
+    def of(self, modality: Modality) -> tuple[str, ...]:
+        """The list for what is not a chat."""
+        return getattr(self, modality.value)
+
+
 class RoutingSettings(Section):
     enabled: bool = True
     rules: TierRules = TierRules()
@@ -274,6 +288,7 @@ class RoutingSettings(Section):
     where that is cheaper, and long prefixes are marked for Claude, which keeps only what is marked."""
     allow_downgrade: bool = False
     """May a cheaper tier serve when neither the chosen one nor a higher one can?"""
+    media: MediaModels = MediaModels()
 
 
 Dollars = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
@@ -304,15 +319,29 @@ class StepPrice(PartPrices):
 
 
 class ModelPrice(PartPrices):
-    """USD per million tokens."""
+    """USD per million tokens, or by the piece for what a model that makes images or reads out, or writes
+    down what it hears, is not paid for by tokens."""
 
     input: Dollars
     output: Dollars
     request: Dollars = 0
     """USD for the request itself."""
+    image: Dollars = 0
+    """USD for each image that is made."""
+    audio_minute: Dollars = 0
+    """USD for a minute of audio, heard or spoken."""
+    characters: Dollars = 0
+    """USD per million characters that are read out."""
     above: dict[Annotated[int, Field(ge=1)], StepPrice] = Field(default_factory=dict[int, StepPrice])
     """By prompt tokens: what a call with more of them costs, all of its tokens."""
     service_tiers: dict[ServiceTier, StepPrice] = Field(default_factory=dict[ServiceTier, StepPrice])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_by_the_piece_alone(cls, given: Any) -> Any:
+        fields = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+        by_piece = {"image", "audio_minute", "characters"} & fields.keys()
+        return {"input": 0, "output": 0, **fields} if by_piece else cast("Any", given)
 
 
 class DefaultSettings(Section):

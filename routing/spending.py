@@ -16,15 +16,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.clock import period_end, period_start
+from tierwise.routing.consumption import most_cost
 from tierwise.routing.errors import BudgetExceeded, InvalidRequest
 from tierwise.routing.journal import Journal
-from tierwise.routing.policy import Candidate, Plan
-from tierwise.routing.pricing import most_cost, nano_usd, usd
+from tierwise.routing.policy import Plan
+from tierwise.routing.pricing import nano_usd, usd
 from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.run import Served
 from tierwise.routing.settings import BudgetSettings
-from tierwise.routing.tokens import most_prompt_tokens
 from tierwise.storage.budgets import (
     AtLimit,
     Budget,
@@ -119,6 +120,14 @@ class Spending:
             self._stale_at = time.monotonic() + _LIFETIME
         return tuple(budget for budget in self._known if _applies(budget, request))
 
+    def charges(self, budgets: tuple[Budget, ...]) -> tuple[Charge, ...]:
+        """The accounts of these budgets for the periods that it is now."""
+        now = _now()
+        return tuple(
+            Charge(budget=budget.name, period_start=period_start(budget.period, now, self.time_zone))
+            for budget in budgets
+        )
+
     async def reserve(self, reservation_id: str, budgets: tuple[Budget, ...], amount: int) -> None:
         """Hold `amount` nano-USD back in each of `budgets`.
 
@@ -127,14 +136,10 @@ class Spending:
             StorageError: it cannot be said whether they have room.
         """
         now = _now()
-        charges = tuple(
-            Charge(budget=budget.name, period_start=period_start(budget.period, now, self.time_zone))
-            for budget in budgets
-        )
         reservation = Reservation(
             call_id=reservation_id,
             amount_nano_usd=amount,
-            charges=charges,
+            charges=self.charges(budgets),
             expires_at=now + self._hold_ms,
         )
         refusals = await self._store.reserve(reservation, now=now)
@@ -207,6 +212,8 @@ class Tab:
     journal: Journal
     budgets: tuple[Budget, ...]
     id: str = field(default_factory=lambda: secrets.token_hex(12))
+    unreserved: list[Charge] = field(default_factory=list[Charge])
+    """What to charge though it could not be reserved: of budgets that only warn."""
 
     @asynccontextmanager
     async def admit(self, candidate: Candidate, payload: Payload) -> AsyncGenerator[None]:
@@ -236,6 +243,7 @@ class Tab:
             if any(budget.at_limit is not AtLimit.WARN for budget in self.budgets):
                 raise
             _log.warning("A call goes on though its budgets cannot be looked into: %s", error)
+            self.unreserved[:] = self.spending.charges(self.budgets)
 
     async def serve(
         self,
@@ -291,8 +299,7 @@ def _applies(budget: Budget, request: ChatRequest) -> bool:
 
 def most(candidate: Candidate, payload: Payload) -> int | None:
     """The most that one attempt can cost, in nano-USD; None if the price is unknown."""
-    price = candidate.model.price
-    return most_cost(most_prompt_tokens(payload), candidate.max_tokens, price) if price else None
+    return most_cost(payload, candidate.model, candidate.max_tokens)
 
 
 def _now() -> int:

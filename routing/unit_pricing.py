@@ -1,68 +1,46 @@
-"""What images, transcriptions and speech cost where they are billed by the piece, and not by tokens."""
+"""What images, transcriptions and speech cost where they are billed by the piece, and not by tokens.
 
-from collections.abc import Mapping
+Rates are pico-USD (1e-12), as those of tokens are.
+"""
+
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
 
-_NANO_PER_USD = Decimal(10) ** 9
+from tierwise.storage.records import Usage
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Units:
-    """What one request used."""
-
-    images: int = 0
-    """That were made."""
-    input_images: int = 0
-    """That were sent."""
-    seconds: Decimal = Decimal(0)
-    """Of audio, heard or spoken."""
-    characters: int = 0
-    """That were read out."""
+_MS_PER_SECOND = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitRates:
-    """USD for one of each of the `Units`; None where the provider does not bill by it."""
+    """For one of each. A provider bills by one of them; 0 are those that it does not bill by."""
 
-    images: Decimal | None = None
-    input_images: Decimal | None = None
-    seconds: Decimal | None = None
-    characters: Decimal | None = None
-
-
-def unit_rates(entry: Mapping[str, Any]) -> UnitRates:
-    """Those in an entry of litellm's price map, where a rate of 0 is one that nobody filled in.
-
-    Where an entry has only a price for input images, it means those that are made, and where it has one
-    for seconds on both sides, it means the same seconds.
-    """
-
-    def rate(*fields: str) -> Decimal | None:
-        return next((Decimal(repr(value)) for field in fields if (value := entry.get(field))), None)
-
-    made = rate("output_cost_per_image")
-    return UnitRates(
-        images=made or rate("input_cost_per_image"),
-        input_images=rate("input_cost_per_image") if made else None,
-        seconds=rate("output_cost_per_second", "input_cost_per_second"),
-        characters=rate("input_cost_per_character"),
-    )
+    image: int = 0
+    audio_second: int = 0
+    character: int = 0
 
 
-def unit_cost(units: Units, rates: UnitRates) -> int | None:
-    """What `units` cost in nano-USD, rounded half up once at the end; None if a rate of theirs is missing.
+UnitPrices = tuple[tuple[str, UnitRates], ...]
+"""By the form of image that they are for, see `Usage.image_form`; "" is for all others."""
 
-    Images that are sent cost nothing where they have no rate.
-    """
-    billed = (
-        (units.images, rates.images),
-        (units.input_images, rates.input_images or Decimal(0)),
-        (units.seconds, rates.seconds),
-        (units.characters, rates.characters),
-    )
-    if any(count and rate is None for count, rate in billed):
-        return None
-    dollars = sum((count * rate for count, rate in billed if rate is not None), Decimal(0))
-    return int((dollars * _NANO_PER_USD).to_integral_value(ROUND_HALF_UP))
+
+def rates_for(form: str, prices: UnitPrices) -> UnitRates | None:
+    """The rates for images of that form, or of that quality where the size makes no difference; None if
+    only other forms have a price."""
+    known, quality = dict(prices), form.partition("/")[0]
+    if form in known:
+        return known[form]
+    alike = {rates for name, rates in prices if quality and name.startswith(f"{quality}/")}
+    return alike.pop() if len(alike) == 1 else known.get("")
+
+
+def dearest_rates(form: str, prices: UnitPrices) -> UnitRates | None:
+    """The rates for images of that form, or the highest that there are where none are just for it: a model
+    chooses what it is not told."""
+    exact = next((rates for known, rates in prices if form and known == form), None)
+    return exact or max((rates for _, rates in prices), key=lambda rates: rates.image, default=None)
+
+
+def unit_cost(usage: Usage, rates: UnitRates) -> int:
+    """What the images, the audio and the characters in `usage` cost, in pico-USD."""
+    audio = -(-usage.audio_ms * rates.audio_second // _MS_PER_SECOND)
+    return usage.images * rates.image + usage.characters * rates.character + audio

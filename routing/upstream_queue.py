@@ -44,8 +44,8 @@ class Ticket:
 
     tenant: str
     model: Model
-    tokens: int
-    """About how many the request will use."""
+    estimate: Callable[[], int]
+    """About how many tokens the request will use; asked only where a limit depends on it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -137,7 +137,7 @@ class UpstreamQueue:
 
     def rate_delay(self, ticket: Ticket) -> float:
         """Seconds until the deployment's rate limit has room for the request, were it next."""
-        return self._rates.delay(ticket.model, ticket.tokens)
+        return 0.0 if self._rates.idle else self._rates.delay(ticket.model, ticket.estimate())
 
     @asynccontextmanager
     async def slot(
@@ -219,7 +219,8 @@ class UpstreamQueue:
     def _occupy(self, ticket: Ticket) -> Slot:
         self._running += 1
         self._of_provider[ticket.model.provider] += 1
-        return Slot(self._rates, self._rates.take(ticket.model, ticket.tokens), self._clock())
+        tokens = 0 if self._rates.idle else ticket.estimate()
+        return Slot(self._rates, self._rates.take(ticket.model, tokens), self._clock())
 
     def _release(self, slot: Slot) -> None:
         provider = slot.taken.model.provider

@@ -131,10 +131,13 @@ def prune(invocation: "Invocation", keep_days: int) -> None:
 
 
 @click.command()
-@click.option("--repair", is_flag=True, help="Make the sums anew where they are wrong.")
+@click.option("--repair", is_flag=True, help="Put right what follows from the rest.")
 @click.pass_obj
 def check(invocation: "Invocation", repair: bool) -> None:
-    """Compare the sums of usage with the calls; exits with 1 if they differ."""
+    """Prove that the database is sound: whole, with sums and budgets that are those of the calls.
+
+    Prints a line for each fault, and exits with 1 if there is one at the end.
+    """
     from tierwise.server.commands.upkeep import run_check
 
     settings, _ = invocation.load()

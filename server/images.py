@@ -1,19 +1,16 @@
 """Pictures that callers hand in: fetched, checked, and made no larger than models look at."""
 
-import base64
-import binascii
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 import anyio
 import anyio.to_thread
 
 from tierwise.routing.errors import InvalidRequest
 from tierwise.routing.request import Image
+from tierwise.server.media_files import decoded, read
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -53,47 +50,12 @@ async def load_images(sources: Sequence[str], folders: Sequence[Path]) -> tuple[
 async def _data(source: str, folders: Sequence[Path]) -> bytes:
     scheme = source.partition(":")[0].lower()
     if scheme == "data":
-        return _decoded(source)
+        return decoded(source, MAX_BYTES)
     if scheme in ("http", "https"):
         from tierwise.routing.fetching import fetch  # which brings an HTTP client along
 
         return (await fetch(source, max_bytes=MAX_BYTES, seconds=_SECONDS)).content
-    return await anyio.to_thread.run_sync(_read, source, folders)
-
-
-def _decoded(url: str) -> bytes:
-    kind, comma, data = url.partition(",")
-    if not comma or not kind.lower().endswith(";base64"):
-        raise InvalidRequest("it is a data URL that does not begin with data:image/…;base64,")
-    if len(data) > MAX_BYTES * 4 // 3 + 4:
-        raise _too_large()
-    try:
-        return base64.b64decode(unquote(data), validate=True)
-    except binascii.Error:
-        raise InvalidRequest("it is a data URL whose base64 is broken.") from None
-
-
-def _read(source: str, folders: Sequence[Path]) -> bytes:
-    path = Path(url2pathname(urlsplit(source).path) if source.lower().startswith("file:") else source)
-    if not folders:
-        raise InvalidRequest(
-            "it is a file, and server.media_folders in the settings names no folder to read files from."
-        )
-    try:
-        found = path.expanduser().resolve(strict=True)  # so that no link leads out
-        if not any(found.is_relative_to(folder.expanduser().resolve()) for folder in folders):
-            raise InvalidRequest("it is outside of the folders that server.media_folders names.")
-        with found.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError, RuntimeError):
-        raise InvalidRequest("it is a file that cannot be read; give its full path.") from None
-    if len(data) > MAX_BYTES:
-        raise _too_large()
-    return data
-
-
-def _too_large() -> InvalidRequest:
-    return InvalidRequest(f"it is larger than {MAX_BYTES // 2**20} MB: make it smaller.")
+    return await anyio.to_thread.run_sync(read, source, folders, MAX_BYTES)
 
 
 def _too_many_pixels() -> InvalidRequest:

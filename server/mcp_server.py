@@ -21,9 +21,7 @@ from tierwise.server.settings import Settings
 from tierwise.server.subscriptions import Subscriptions
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY
 from tierwise.server.tools.base import Tool, ToolContext
-from tierwise.server.tools.budgets import BUDGET_STATUS, SET_BUDGET
 from tierwise.server.tools.chat import CHAT, CHAT_RESULT
-from tierwise.server.tools.compare import COMPARE_MODELS, ESTIMATE_COST
 from tierwise.server.tools.feedback import RATE_ANSWER
 from tierwise.server.tools.models import LIST_MODELS
 from tierwise.server.tools.usage import TODAY_USAGE, USAGE_SUMMARY
@@ -35,9 +33,6 @@ TOOLS: dict[str, Tool[Any]] = {
     tool.name: tool
     for tool in (CHAT, CHAT_RESULT, ANALYZE_COMPLEXITY, USAGE_SUMMARY, TODAY_USAGE, LIST_MODELS, RATE_ANSWER)
 }
-
-FULL_TOOLS = TOOLS | {tool.name: tool for tool in (SET_BUDGET, BUDGET_STATUS, ESTIMATE_COST, COMPARE_MODELS)}
-"""What `server.toolset = "full"` offers."""
 
 _INSTRUCTIONS = (
     "Sends each prompt to the cheapest model that will answer it well. Use chat to ask, analyze_complexity"
@@ -85,9 +80,7 @@ def broken_server(reason: str) -> Server[Any]:
     async def list_tools(
         ctx: RequestContext, params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        # What it answers is no usage, so no page is to show it.
-        declared = [tool.declaration.model_copy(update={"meta": None}) for tool in TOOLS.values()]
-        return types.ListToolsResult(tools=declared)
+        return types.ListToolsResult(tools=[tool.declaration for tool in TOOLS.values()])
 
     async def call_tool(ctx: RequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
         return _failure(f"tierwise could not start. {reason}")
@@ -109,6 +102,12 @@ def _failure(text: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
 
 
+def full_tools() -> dict[str, Tool[Any]]:
+    from tierwise.server.tools.full import MORE_TOOLS
+
+    return TOOLS | MORE_TOOLS
+
+
 class _Handlers:
     """The request handlers of one server."""
 
@@ -118,7 +117,7 @@ class _Handlers:
         self._load_ahead = load_ahead
         self._loading = False
         self._redact = redactor(engine.environ, settings)
-        self._tools = FULL_TOOLS if settings.server.toolset == "full" else TOOLS
+        self._tools = full_tools() if settings.server.toolset == "full" else TOOLS
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
         tool = self._tools.get(name)
@@ -131,7 +130,11 @@ class _Handlers:
         if not self._loading:
             self._loading = True
             self._load_ahead()
-        return types.ListToolsResult(tools=[tool.declaration for tool in self._tools.values()])
+        if app.shows_apps(ctx):
+            declared = [tool.declaration_with_app() for tool in self._tools.values()]
+        else:
+            declared = [tool.declaration for tool in self._tools.values()]
+        return types.ListToolsResult(tools=declared)
 
     async def call_tool(
         self, ctx: RequestContext, params: types.CallToolRequestParams
@@ -139,7 +142,7 @@ class _Handlers:
         tool = self._tools.get(params.name)
         if tool is None:
             known = ", ".join(self._tools)
-            hidden = " It is in the full toolset: set server.toolset." if params.name in FULL_TOOLS else ""
+            hidden = " It is in the full toolset: set server.toolset." if params.name in full_tools() else ""
             raise MCPError(
                 types.INVALID_PARAMS, f"There is no tool {params.name[:100]!r}. Known: {known}.{hidden}"
             )

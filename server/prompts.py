@@ -17,7 +17,7 @@ from tierwise.server.clock import MAX_DAYS
 from tierwise.server.tools.analysis import ANALYZE_COMPLEXITY, analysis
 from tierwise.server.tools.base import Arguments, ArgumentsT, Prompt, Text, ToolContext, parsed
 from tierwise.server.tools.conversation import Name
-from tierwise.server.tools.usage import GroupBy, SummaryArguments
+from tierwise.server.tools.usage import USAGE_SUMMARY, GroupBy
 from tierwise.server.usage import UsageQuery, usage_summary
 from tierwise.storage.records import Dimension
 
@@ -58,10 +58,12 @@ class PromptTemplate(Generic[ArgumentsT]):
         return await self.write(context, parsed(self.arguments, filled, self.name))
 
 
-def _dimension(text: str) -> str:
+def _pair(text: str) -> str:
     name, _, value = text.partition(":")
-    if name not in set(Dimension) or not value:
-        raise ValueError(f"must be one of {', '.join(Dimension)} with a value, such as tenant:acme")
+    known = name in set(Dimension) or name.removeprefix("metadata.") not in ("", name)
+    if not known or not value:
+        names = ", ".join(Dimension)
+        raise ValueError(f"must be one of {names} or metadata.KEY with a value, such as tenant:acme")
     return text
 
 
@@ -74,7 +76,7 @@ class SecondOpinionArguments(Arguments):
 class CostReportArguments(Arguments):
     days: int = Field(30, ge=1, le=MAX_DAYS, description="Up to today; default 30")
     group_by: GroupBy | None = Field(None, description="Such as tenant, operation or day")
-    only: Annotated[str, AfterValidator(_dimension)] | None = Field(
+    only: Annotated[str, AfterValidator(_pair)] | None = Field(
         None, description="Only calls of one tenant, model, …, such as tenant:acme"
     )
 
@@ -83,7 +85,7 @@ class CostReportArguments(Arguments):
         name, _, value = (self.only or "").partition(":")
         filters = {name: value} if name else {}
         given = {"days": self.days, "group_by": self.group_by, "filters": filters}
-        return SummaryArguments.model_validate(given).query(time_zone)
+        return USAGE_SUMMARY.parse(given).query(time_zone)
 
 
 class ExplainRoutingArguments(Arguments):

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tierwise.routing.calls import Receipt
+    from tierwise.routing.candidates import Candidate
     from tierwise.routing.errors import (
         AllCandidatesFailed,
         BudgetExceeded,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
         UnknownModel,
         UpstreamError,
     )
-    from tierwise.routing.policy import Candidate, Plan
+    from tierwise.routing.policy import Plan
     from tierwise.routing.pricing import usd
     from tierwise.routing.request import Message, Tier, ToolCall
     from tierwise.server.errors import ConfigurationError

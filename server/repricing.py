@@ -24,7 +24,7 @@ class Change:
     reported: int = 0
     """Those whose cost their provider reported: they keep it."""
     unknown: int = 0
-    """Those with tokens whose price is unknown today: they keep their cost."""
+    """Those that used something whose price is unknown today: they keep their cost."""
     old: int = 0
     new: int = 0
 
@@ -55,7 +55,7 @@ class Repricing:
 
     def _corrections(self, call: CallRecord) -> Iterable[tuple[int, int]]:
         for place, attempt in enumerate(call.attempts):
-            if not (attempt.input_tokens or attempt.output_tokens):
+            if attempt.nothing:
                 continue
             model = self._model(attempt)
             name = model.id if model else attempt.model

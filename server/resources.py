@@ -1,12 +1,13 @@
 """The MCP resources: usage, models, their health and routing rules, for whoever reads instead of calling."""
 
+import base64
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
+from mcp_types import INVALID_PARAMS, BlobResourceContents, Resource, ResourceTemplate, TextResourceContents
 from pydantic import BaseModel, TypeAdapter
 
 from tierwise.routing.clock import zone
@@ -20,6 +21,7 @@ from tierwise.server.savings import savings
 from tierwise.server.series import MOST_DAYS, time_series
 from tierwise.server.tools.analysis import RoutingRule, routing_rules
 from tierwise.server.tools.base import ToolContext
+from tierwise.server.tools.made import MEDIA_PREFIX
 from tierwise.server.tools.models import model_list
 
 _MIME_TYPE = "application/json"
@@ -31,7 +33,7 @@ T = TypeVar("T")
 class Content(NamedTuple):
     """What reading a resource gives."""
 
-    text: str
+    text: str | bytes
     mime_type: str = _MIME_TYPE
     meta: dict[str, Any] | None = None
 
@@ -147,6 +149,22 @@ def _budgets(scope: str) -> Reader:
     return read
 
 
+def _media(call_id: str, place: str) -> Reader:
+    async def read(context: ToolContext) -> Content:
+        call = context.engine.find(call_id)
+        parts = call.receipt().media if call and call.done else ()
+        number = int(place) if place.isascii() and place.isdecimal() and len(place) < 4 else 0
+        if not 1 <= number <= len(parts):
+            raise MCPError(
+                INVALID_PARAMS,
+                f"There is no {MEDIA_PREFIX}{call_id[:50]}/{place[:10]}, or no longer: what was made is kept"
+                " in memory until newer images and recordings need its room. Make it anew.",
+            )
+        return Content(parts[number - 1].data, parts[number - 1].media_type)
+
+    return read
+
+
 FIXED = {
     resource.uri: resource
     for resource in (
@@ -202,6 +220,14 @@ FAMILIES = (
         "Spent, left and forecast; scope is all, overall, tenant, agent, operation or tenant:NAME",
         _budgets,
     ),
+    ResourceFamily(
+        MEDIA_PREFIX,
+        ("call_id", "n"),
+        "Images and speech",
+        "What a call has made, such as the first image at media://CALL_ID/1; kept in memory for a while",
+        _media,
+        mime_type=None,
+    ),
 )
 
 
@@ -233,14 +259,16 @@ def templates() -> list[ResourceTemplate]:
     ]
 
 
-async def read(context: ToolContext, uri: str) -> TextResourceContents:
+async def read(context: ToolContext, uri: str) -> TextResourceContents | BlobResourceContents:
     """The contents of the resource at `uri`.
 
     Raises:
         MCPError: -32602, with a sentence, where there is no such resource or a parameter is wrong.
     """
-    content = await _reader(uri)(context)
-    return TextResourceContents(uri=uri, text=content.text, mime_type=content.mime_type, _meta=content.meta)
+    text, mime_type, meta = await _reader(uri)(context)
+    if isinstance(text, bytes):
+        return BlobResourceContents(uri=uri, blob=base64.b64encode(text).decode(), mime_type=mime_type)
+    return TextResourceContents(uri=uri, text=text, mime_type=mime_type, _meta=meta)
 
 
 def _reader(uri: str) -> Reader:

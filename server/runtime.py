@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
 import anyio
@@ -68,6 +69,11 @@ def open_storage(settings: Settings) -> AbstractAsyncContextManager[Store]:
     return open_store(database_path(settings), max_cache_bytes=settings.caching.max_cache_size_mb * 1_000_000)
 
 
+def spool_folder(settings: Settings) -> Path:
+    """Where calls wait that the store cannot take."""
+    return database_path(settings).with_suffix(".spool")
+
+
 def engine_settings(settings: Settings) -> EngineSettings:
     """What the engine needs to know of the settings."""
     semantic = settings.caching.semantic
@@ -84,7 +90,8 @@ def engine_settings(settings: Settings) -> EngineSettings:
         semantic_threshold=semantic.threshold if semantic.enabled else None,
         tracking=settings.usage_tracking.enabled,
         budgets=tuple(budget_of(budget) for budget in settings.budgets),
-        spool=database_path(settings).with_suffix(".spool"),
+        spool=spool_folder(settings),
         time_zone=zone(settings.usage_tracking.time_zone),
         answer_within=settings.server.answer_within,
+        media_memory_bytes=settings.server.media_memory_mb * 1_000_000,
     )

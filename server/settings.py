@@ -127,11 +127,14 @@ class ServerSettings(Section):
     """DEBUG shows the texts of errors, which may quote prompts; other levels do not."""
     allowed_hosts: Names = ()
     """Values of the `Host` header to answer to beside the loopback names."""
-    media_folders: tuple[Annotated[Path, AfterValidator(_full_path)], ...] = ()
-    """Folders whose files callers may name as pictures; none by default."""
     token_env: SecretVariable = TOKEN_VARIABLE
     """The environment variable with the token that clients must send over HTTP, as
     `Authorization: Bearer …`. Off loopback there must be one."""
+    media_folders: tuple[Annotated[Path, AfterValidator(_full_path)], ...] = ()
+    """Folders whose files callers may name as pictures or recordings; none by default."""
+    media_memory_mb: int = Field(default=128, ge=1, le=100_000)
+    """For images and speech that can still be read as resources, in units of 10⁶ bytes; the oldest make
+    room."""
     toolset: Literal["default", "full"] = "default"
     """The tools to offer: those that most agents need, or all."""
 

@@ -13,7 +13,15 @@ from tierwise.storage.breakers import Breaker
 from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, Reservation
 from tierwise.storage.conversations import ConversationRecord
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
-from tierwise.storage.records import AttemptSample, Attribute, CachedAnswer, CallRecord, Filters, UsageRow
+from tierwise.storage.records import (
+    AttemptSample,
+    Attribute,
+    CachedAnswer,
+    CallRecord,
+    Filters,
+    Finding,
+    UsageRow,
+)
 
 NO_FILTERS: Filters = MappingProxyType({})
 
@@ -66,8 +74,8 @@ class Ledger(ABC):
 
         What was reserved under its `reservation`, or else under the `call_id`, expired or not, is settled:
         the call's cost, or if that is unknown at least the amount reserved, is spent in each budget
-        charged. Each threshold that this crosses is told to this caller and to no other. A call without
-        a reservation changes no budget.
+        charged. Each threshold that this crosses is told to this caller and to no other. Where nothing is
+        reserved its `unreserved` are charged; without those either, no budget changes.
         """
 
     @abstractmethod
@@ -158,17 +166,6 @@ class Ledger(ABC):
 
         Room that this leaves goes back to the disk, but for some that the calls to come will need.
         """
-
-    @abstractmethod
-    async def check(self) -> list[str]:
-        """A sentence for each UTC day not pruned whose sums are not those of its calls; [] if sound.
-
-        Reads the whole ledger, a day at a time.
-        """
-
-    @abstractmethod
-    async def rebuild_rollup(self) -> None:
-        """Make the sums anew from the calls, a day at a time; days that were pruned keep theirs."""
 
 
 class Budgets(ABC):
@@ -281,6 +278,21 @@ class Conversations(ABC):
 
 class Store(AnswerCache, Ledger, Budgets, Outcomes, Breakers, Conversations):
     """All that tierwise remembers."""
+
+    @abstractmethod
+    async def check(self) -> list[Finding]:
+        """What is not as it should be; [] if the store is sound.
+
+        It is if the file is whole, no row belongs to one that is not there, the roll-up of each UTC day
+        not pruned is that of its calls, what each budget counts as spent is what it opened with and the
+        charges since, each charge is what its call cost at first, and the cache counts the size that its
+        answers have. Reads everything, while others go on.
+        """
+
+    @abstractmethod
+    async def repair(self) -> None:
+        """Make every sum anew from what it is the sum of, a day at a time; those of days that were pruned
+        stay."""
 
     @abstractmethod
     async def aclose(self) -> None:

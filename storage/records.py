@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
+from tierwise.storage.budgets import Charge
+
 
 class CallStatus(StrEnum):
     OK = "ok"
@@ -17,7 +19,7 @@ class CallStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What one request used, in the parts that providers bill apart. Counts are tokens."""
+    """What one request used, in the parts that providers bill apart."""
 
     input_tokens: int = 0
     """All prompt tokens, cached ones included. Those read from a cache, written to it, and of audio and
@@ -35,19 +37,32 @@ class Usage:
     image_output_tokens: int = 0
     service_tier: str = ""
     """`flex`, `priority`, `batch`…, where the provider says that it charged by that; else empty."""
+    images: int = 0
+    """That were made."""
+    image_form: str = ""
+    """`quality/size` of them as far as it was asked for, such as `low/1024x1024`."""
+    audio_ms: int = 0
+    """Of audio, heard or spoken."""
+    characters: int = 0
+    """That were read out."""
     estimated: bool = False
-    """The provider reported no usage; the token counts are our own."""
+    """The provider reported no usage; the counts are our own."""
 
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
+
+    @property
+    def nothing(self) -> bool:
+        """Is there nothing that anybody could bill?"""
+        return not (self.total_tokens or self.images or self.audio_ms or self.characters)
 
 
 TOKEN_COUNTS = tuple(field.name for field in fields(Usage) if field.name.endswith("_tokens"))
 """The names of the counts in a `Usage`."""
 RARELY_BILLED = (
     *("cache_write_1h_tokens", "audio_input_tokens", "image_input_tokens", "audio_output_tokens"),
-    *("image_output_tokens", "service_tier"),
+    *("image_output_tokens", "service_tier", "images", "image_form", "audio_ms", "characters"),
 )
 """The names of what in a `Usage` is mostly 0 or empty."""
 
@@ -92,7 +107,7 @@ class CallRecord:
     error: str | None = None
     """The name of the error class that ended the call."""
     tier: str
-    """The tier that the request was judged to need."""
+    """The tier that the request was judged to need; empty where it was not for an answer in words."""
     tier_served: str | None = None
     complexity_score: float | None = None
     provider: str
@@ -106,6 +121,8 @@ class CallRecord:
     attempts: tuple[AttemptRecord, ...] = ()
     reservation: str | None = None
     """The id under which its worst case was reserved; None where that is `call_id`. Not kept."""
+    unreserved: tuple[Charge, ...] = ()
+    """What to charge all the same where nothing could be reserved. Not kept."""
     features: bytes | None = None
     """What the router may learn from should an outcome come, opaque and without prompt text."""
 
@@ -226,3 +243,13 @@ class UsageRow:
 
 SUMS = tuple(field.name for field in fields(UsageRow) if field.name != "key")
 """The names of the sums in a `UsageRow`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the store that is not as it should be."""
+
+    text: str
+    """A sentence or two."""
+    repairable: bool
+    """Whether `repair` puts it right: it follows from the rest of the store."""

@@ -1,15 +1,17 @@
 """Keeps the records of calls that the store cannot take now, until it can: a call's cost must survive.
 
 Each waits in a file of its own, so that processes that share the folder need no agreement: whoever
-writes one down twice changes nothing, since the store knows the `call_id`. On a full disk there is room
-for some hundred files, which is taken as long as there is plenty. Where not even that helps, the record
-waits in memory.
+writes one down twice changes nothing, since the store knows the `call_id`. A file appears under its name
+only when it is whole; one that is still a `.part` after a minute was left by a process that was killed, and
+is taken if it is whole. On a full disk there is room for some hundred files, which is taken as long as there
+is plenty. Where not even that helps, the record waits in memory.
 """
 
 import json
 import logging
 import os
 import stat
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,16 +22,19 @@ from urllib.parse import quote
 from anyio import Lock, to_thread
 
 from tierwise.storage.ballast import Ballast
-from tierwise.storage.budgets import Crossing
+from tierwise.storage.budgets import Charge, Crossing
 from tierwise.storage.errors import StorageError
 from tierwise.storage.files import NO_TRICKS
 from tierwise.storage.ports import Ledger
-from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
+from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus, Finding
 
 _log = logging.getLogger(__name__)
 
 _MOST_IN_MEMORY = 10_000
 _BALLAST = "ballast"
+_WHOLE, _PART = ".json", ".part"
+_ABANDONED_AFTER = 60.0
+"""Seconds after which nobody is still writing a file."""
 
 
 class Spool:
@@ -74,6 +79,21 @@ class Spool:
             await to_thread.run_sync(self._prepare)
         return tuple(crossed)
 
+    async def check(self) -> list[Finding]:
+        """What waits in the folder: the next start of tierwise writes it down, and so does `replay`."""
+        return await to_thread.run_sync(self._check)
+
+    def _check(self) -> list[Finding]:
+        paths = self._paths()
+        if not paths:
+            return []
+        unreadable = [path for path in paths if path.suffix == _WHOLE and _read(path) is None]
+        found = [Finding(f"The spooled call {path} cannot be read.", repairable=False) for path in unreadable]
+        if waiting := len(paths) - len(unreadable):
+            text = f"{waiting} calls wait in {self._folder} to be written down."
+            found.append(Finding(text, repairable=True))
+        return found
+
     def _prepare(self) -> None:
         if self._folder is not None:
             with suppress(OSError):
@@ -84,7 +104,7 @@ class Spool:
         if self._folder is None:
             raise OSError("there is no folder for it")
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._folder / f"{quote(call.call_id, safe='', errors='replace')}.json"
+        path = self._folder / f"{quote(call.call_id, safe='', errors='replace')}{_WHOLE}"
         text = json.dumps(asdict(call) | {"features": None})
         try:
             _write_whole(path, text)
@@ -98,11 +118,19 @@ class Spool:
     def _paths(self) -> list[Path]:
         if self._folder is None or not self._folder.is_dir():
             return []
-        return sorted(self._folder.glob("*.json"))
+        parts = [path for path in self._folder.glob(f"*{_PART}") if _is_abandoned(path)]
+        return sorted([*self._folder.glob(f"*{_WHOLE}"), *parts])
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > _ABANDONED_AFTER
+    except OSError:
+        return False  # its process has just finished it
 
 
 def _write_whole(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
+    part = path.with_suffix(_PART)
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_TRICKS, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
@@ -120,11 +148,16 @@ def _read(path: Path) -> CallRecord | None:
         values: dict[str, Any] = json.loads(_text(path))
         values["attempts"] = tuple(AttemptRecord(**attempt) for attempt in values["attempts"])
         values["status"] = CallStatus(values["status"])
+        values["unreserved"] = tuple(Charge(**charge) for charge in values["unreserved"])
         return CallRecord(**values)
     except FileNotFoundError:
         return None  # another process has written it down
     except (OSError, ValueError, TypeError, KeyError) as error:
-        _log.error("The spooled call %s cannot be read and is left where it is: %s", path, error)
+        if path.suffix == _PART:
+            _log.error("A call is lost: its process was killed while it wrote %s, which goes.", path)
+            _remove(path)
+        else:
+            _log.error("The spooled call %s cannot be read and is left where it is: %s", path, error)
         return None
 
 

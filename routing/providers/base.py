@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tierwise.routing.media import Media
 from tierwise.routing.request import Message, Payload, ToolCall
 from tierwise.storage.records import Usage
 
@@ -65,6 +66,7 @@ class Completion:
     """A whole answer."""
 
     content: str
+    """The text; empty where something else was made."""
     finish_reason: str
     """`stop`, `length`, `content_filter` or `tool_calls`, as OpenAI names them."""
     usage: Usage
@@ -72,6 +74,8 @@ class Completion:
     """What the provider itself says that it charges, in nano-USD."""
     tool_calls: tuple[ToolCall, ...] = ()
     """What the model asks its caller to run, in place of an answer or beside it."""
+    media: tuple[Media, ...] = ()
+    """What was made, where the payload has a task for that."""
     stand_in: str | None = None
     """The model that answered where the provider, a LiteLLM proxy, fell back by itself."""
     mean_logprob: float | None = None

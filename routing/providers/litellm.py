@@ -14,8 +14,7 @@ from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -30,7 +29,9 @@ from tierwise.routing.errors import (
 )
 from tierwise.routing.providers.base import Completion, OnText, Provider, RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_errors import message, translate
-from tierwise.routing.providers.litellm_usage import read_cost, read_stand_in, read_usage
+from tierwise.routing.providers.litellm_media import make
+from tierwise.routing.providers.litellm_route import addressed
+from tierwise.routing.providers.litellm_usage import headers_of, read_cost, read_stand_in, read_usage
 from tierwise.routing.providers.openai_wire import ToolCallParts, wire_messages, wire_options
 from tierwise.routing.providers.pace import Pace
 from tierwise.routing.providers.rate_headers import rate_status
@@ -49,14 +50,6 @@ _ENVIRONMENT = {
     "LITELLM_HTTP2": "False",  # else another one is used
 }
 
-_COMPATIBLE = "hosted_vllm"
-"""litellm's leanest way to an OpenAI-compatible server: a third cheaper than its `openai`."""
-
-_NO_KEY = "no-key"
-
-_SPEAK_OPENAI_UNDER_V1 = frozenset({"ollama", "vllm", "lm_studio", "llamafile"})
-"""Local servers that litellm reaches by their own protocol, but whose `/v1` is OpenAI's."""
-
 _FINISH_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call"})
 """OpenAI's. Whatever else a provider writes there would go into the ledger."""
 
@@ -72,6 +65,9 @@ _KEPT_CHUNKS = 1000
 
 _expects_events: ContextVar[bool] = ContextVar("expects_events", default=False)
 """The call at hand asks for a stream."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +98,8 @@ class LiteLLMProvider(Provider):
 
     async def complete(self, call: UpstreamCall, on_text: OnText | None = None) -> Completion:
         litellm = await asyncio.wrap_future(loading())
+        if call.payload.task is not None:
+            return await _attempt(call, make(litellm, call, call.payload.task))
         request = _stream(litellm, call, on_text) if on_text else _fetch(litellm, call)
         answer = await _attempt(call, request)
         try:
@@ -134,7 +132,7 @@ class LiteLLMProvider(Provider):
         litellm.__dict__.pop("module_level_aclient", None)
 
 
-async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, _Answer]) -> _Answer:
+async def _attempt(call: UpstreamCall, request: Coroutine[Any, Any, T]) -> T:
     limit = _connect_timeout.set(call.connect_timeout)
     try:
         with anyio.fail_after(call.timeout):
@@ -155,7 +153,7 @@ async def _fetch(litellm: Any, call: UpstreamCall) -> _Answer:
     tools = ToolCallParts()
     tools.feed(choice.message.tool_calls)
     usage = read_usage(response, response, characters=len(content))
-    headers = _headers(response)
+    headers = headers_of(response)
     return _Answer(
         content=content,
         finish_reason=choice.finish_reason,
@@ -212,7 +210,7 @@ async def _read(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
     # litellm ends every stream with "stop" and a usage; these show what the provider really sent.
     finish_reason = stream.received_finish_reason or stream.intermittent_finish_reason
     sent = next((chunk for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
-    content, headers = "".join(pieces), _headers(stream)
+    content, headers = "".join(pieces), headers_of(stream)
     return _Answer(
         content=content,
         finish_reason=finish_reason,
@@ -223,11 +221,6 @@ async def _read(litellm: Any, call: UpstreamCall, on_text: OnText) -> _Answer:
         rate=_rate(headers),
         stand_in=read_stand_in(headers),
     )
-
-
-def _headers(response: Any) -> dict[str, Any]:
-    """Those of the provider, as litellm names them."""
-    return response._hidden_params.get("additional_headers") or {}
 
 
 def _forget_chunks(stream: Any) -> None:
@@ -246,39 +239,13 @@ def _rate(headers: dict[str, Any]) -> RateStatus | None:
 
 
 def _arguments(litellm: Any, call: UpstreamCall) -> dict[str, Any]:
-    route = _route(litellm, call)
-    # Without a key litellm would send the one in OPENAI_API_KEY to whoever is behind `api_base`.
-    keyless = call.api_base and (route == "openai" or route in litellm.openai_compatible_providers)
-    optional = {
-        "max_tokens": call.max_tokens,
-        "api_base": call.api_base,
-        "api_key": call.api_key or (_NO_KEY if keyless else None),
-        "logprobs": call.logprobs or None,
-    }
+    optional = {"max_tokens": call.max_tokens, "logprobs": call.logprobs or None}
     return {
-        "model": f"{route}/{call.model}",
+        **addressed(litellm, call),
         "messages": wire_messages(call.payload),
-        "timeout": call.timeout,
-        "num_retries": 0,
-        "max_retries": 0,
-        "drop_params": True,
         **wire_options(call.payload),
         **{name: value for name, value in optional.items() if value is not None},
     }
-
-
-def _route(litellm: Any, call: UpstreamCall) -> str:
-    """Which of litellm's providers carries the call."""
-    if not call.api_base:
-        return call.provider
-    base = urlsplit(call.api_base)
-    known = call.provider in litellm.provider_list and call.provider != "litellm_proxy"
-    if not known or (call.provider in _SPEAK_OPENAI_UNDER_V1 and base.path.rstrip("/").endswith("/v1")):
-        return _COMPATIBLE
-    # Behind a gateway OpenAI's own models still need the parameter rules of litellm's `openai`.
-    foreign = not (base.hostname or "").endswith("openai.com")
-    own_model = call.model in litellm.open_ai_chat_completion_models
-    return _COMPATIBLE if call.provider == "openai" and foreign and not own_model else call.provider
 
 
 def _check(answer: _Answer, call: UpstreamCall) -> None:

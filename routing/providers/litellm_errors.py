@@ -192,6 +192,8 @@ _TEXTS: Mapping[Kind, str] = {
     errors.ModelNotFound: "{provider} has no model {model}{detail}; check the name and its api_base.",
     errors.ContentRefused: "{name} refused the content by its policy{detail}; "
     "rephrase the prompt or choose another model.",
+    errors.UnusableMedia: "{name} sent nothing that can be handed out{detail}; "
+    "choose another model, or rephrase the prompt.",
     errors.RequestRejected: "{name} rejected the request as invalid{detail}; "
     "change its parameters or choose another model.",
 }
@@ -207,7 +209,10 @@ def translate(error: Exception, call: UpstreamCall) -> UpstreamError:
     kind = classify(error)
     own = _own(chain)
     detail = printable(str(own)) if own else reason(chain, kind, call)
-    return kind(message(kind, call, detail), retry_after=retry_after(error), rate=_rate(error))
+    translated = kind(message(kind, call, detail), retry_after=retry_after(error), rate=_rate(error))
+    if own:
+        translated.usage, translated.reported_cost = own.usage, own.reported_cost
+    return translated
 
 
 def classify(error: BaseException) -> Kind:

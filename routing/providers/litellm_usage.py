@@ -1,6 +1,7 @@
 """What litellm's responses say of usage and cost. Providers are not believed whatever they say."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any, cast
@@ -14,6 +15,8 @@ _CHARACTERS_IN_A_TOKEN = 128
 _MOST_USD = 10_000
 """No answer costs as much: a million tokens of the dearest models are below $1,000."""
 _NANO_PER_USD = 10**9
+_MOST_SECONDS = 7 * 24 * 3600
+"""No recording of the size that can be sent is longer."""
 
 _COST_HEADER = "llm_provider-x-litellm-response-cost"
 """Under which litellm hands on what a LiteLLM proxy says."""
@@ -75,6 +78,35 @@ def read_usage(summary: Any, sent: Any, *, characters: int) -> Usage | None:
     )
 
 
+def read_image_usage(response: Any) -> Usage:
+    """The tokens that images took; none where the provider reports none."""
+    usage = read_usage(response, response, characters=1)
+    if usage is None:
+        return Usage()
+    said = _get(response, "usage")
+    # Gemini counts what it thinks in the total alone.
+    thought = max(min(_count(said, "total_tokens"), _MOST_TOKENS) - usage.total_tokens, 0)
+    whole = usage.output_tokens if _get(response, "data") else 0
+    drawn = _count(_get(said, "output_tokens_details"), "image_tokens") or whole
+    return replace(
+        usage,
+        output_tokens=usage.output_tokens + thought,
+        reasoning_tokens=thought,
+        image_output_tokens=min(drawn, usage.output_tokens),
+    )
+
+
+def read_transcription_usage(response: Any) -> Usage:
+    """The tokens or the time that a transcription took; nothing where the provider reports neither."""
+    said = _get(response, "usage")
+    heard, written = _count(said, "input_tokens"), _count(said, "output_tokens")
+    [audio] = _shares(heard, _count(_get(said, "input_token_details"), "audio_tokens"))
+    seconds = _seconds(said, "seconds") or _seconds(response, "duration")
+    counted = 0 < heard < _MOST_TOKENS and written < _MOST_TOKENS
+    tokens = Usage(input_tokens=heard, output_tokens=written, audio_input_tokens=audio)
+    return replace(tokens if counted else Usage(), audio_ms=round(seconds * 1000))
+
+
 def read_cost(sent: Any, headers: Mapping[str, Any]) -> int | None:
     """What the provider says that it charges, in nano-USD; None if it does not say, or nothing credible.
 
@@ -99,6 +131,17 @@ def read_stand_in(headers: Mapping[str, Any]) -> str | None:
     if headers.get(_FALLBACKS_HEADER, "0") == "0" or not isinstance(model, str):
         return None
     return model if model.isprintable() and len(model) <= _LONGEST_NAME else None
+
+
+def headers_of(response: Any) -> dict[str, Any]:
+    """Those of the provider, as litellm names them."""
+    return response._hidden_params.get("additional_headers") or {}
+
+
+def _seconds(owner: Any, name: str) -> float:
+    seconds = _get(owner, name)
+    plausible = isinstance(seconds, int | float) and 0 < seconds < _MOST_SECONDS
+    return float(seconds) if plausible else 0.0
 
 
 def _shares(whole: int, *parts: int) -> list[int]:

@@ -5,7 +5,7 @@ from typing import Annotated
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from tierwise.routing.policy import Candidate
+from tierwise.routing.candidates import Candidate
 from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.server.tools.base import Answer, Arguments, Prompt, Tool, ToolContext
@@ -66,13 +66,13 @@ async def analysis(context: ToolContext, arguments: AnalyzeArguments) -> Analysi
     )
     plan = await context.engine.plan(request)
     return Analysis(
-        complexity_score=round(plan.complexity.score, 4),
+        complexity_score=round(plan.judged.score, 4),
         tier=plan.tier,
-        confidence=plan.complexity.confidence,
-        p_cheap_fails=plan.complexity.p_cheap_fails,
+        confidence=plan.judged.confidence,
+        p_cheap_fails=plan.judged.p_cheap_fails,
         selected_model=plan.candidates[0].model.id if plan.candidates else None,
         reason=plan.reason,
-        contributions={name: round(share, 4) for name, share in plan.complexity.contributions.items()},
+        contributions={name: round(share, 4) for name, share in plan.judged.contributions.items()},
         candidates=[_planned(candidate) for candidate in plan.candidates],
         excluded=[
             ExcludedModel(model=out.model.id, tier=out.tier, reason=out.reason) for out in plan.excluded

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar
 
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, ContentBlock, TextContent, ToolAnnotations
 from mcp_types import Tool as ToolDeclaration
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -78,6 +78,8 @@ class Answer:
     structured: BaseModel
     text: str | None = None
     """None writes the structured result as compact JSON."""
+    media: tuple[ContentBlock, ...] = ()
+    """What comes after the text."""
     meta: dict[str, Any] | None = None
     """What goes to the host beside the result, and not to the model."""
 
@@ -109,8 +111,12 @@ class Tool(Generic[ArgumentsT]):
             input_schema=compact_schema(self.arguments),
             output_schema=compact_schema(self.result, output=True),
             annotations=self.annotations,
-            _meta={"ui": {"resourceUri": self.app}} if self.app else None,
         )
+
+    def declaration_with_app(self) -> ToolDeclaration:
+        """The same for hosts that show MCP Apps."""
+        meta = {"ui": {"resourceUri": self.app}} if self.app else None
+        return self.declaration.model_copy(update={"meta": meta})
 
     def parse(self, arguments: Mapping[str, Any]) -> ArgumentsT:
         """The arguments as the handler takes them.
@@ -132,7 +138,7 @@ class Tool(Generic[ArgumentsT]):
             answer.text if answer.text is not None else answer.structured.model_dump_json(exclude_unset=True)
         )
         return CallToolResult(
-            content=[TextContent(text=text)],
+            content=[TextContent(text=text), *answer.media],
             structured_content=answer.structured.model_dump(mode="json", exclude_unset=True),
             _meta=answer.meta,
         )

@@ -14,6 +14,7 @@ from tierwise.routing.pricing import usd
 from tierwise.routing.request import ChatRequest, ReasoningEffort, Strategy, Tier, ToolCall
 from tierwise.server.images import load_images
 from tierwise.server.settings import Settings, UsageSettings
+from tierwise.server.tools.attempts import Attempt, attempts_of
 from tierwise.server.tools.base import Answer, Arguments, Text, Tool, ToolContext
 from tierwise.server.tools.conversation import (
     OBJECTS,
@@ -24,7 +25,7 @@ from tierwise.server.tools.conversation import (
     definitions,
     messages,
 )
-from tierwise.storage.records import AttemptRecord
+from tierwise.server.tools.made import made
 
 PROGRESS_INTERVAL = 1.0
 """Seconds between two looks at the growing text."""
@@ -32,7 +33,8 @@ SILENT_INTERVAL = 5.0
 """Seconds after which progress is sent though nothing new was written."""
 
 
-def _labels(metadata: dict[str, Any]) -> dict[str, str]:
+def labels(metadata: dict[str, Any]) -> dict[str, str]:
+    """What a caller puts beside the ledger row, as text."""
     if not all(isinstance(value, str | int | float | bool) for value in metadata.values()):
         raise ValueError("has a value that is no text, number or boolean; write it as text")
     if sum(len(key) + len(str(value)) for key, value in metadata.items()) > 4000:
@@ -53,7 +55,7 @@ class ChatArguments(Arguments):
     prompt: Text = Field(description="What the model should answer; empty after tool results")
     images: list[str] | None = Field(None, max_length=16, description="Shown with it: https or data URLs")
     model: Name | None = Field(
-        None, description="Alias, model or provider/model; default: chosen by difficulty"
+        None, description="Alias, model, provider/model or auto:cheap|fast|best; default: by difficulty"
     )
     tier: Tier | None = Field(None, description="Overrides the judged difficulty")
     max_tokens: Whole | None = Field(None, ge=1, le=10_000_000, description="Longest answer")
@@ -64,15 +66,13 @@ class ChatArguments(Arguments):
     use_cache: bool = Field(True, description="false asks afresh and replaces the cached answer")
     operation: Name = Field("chat", description="Label for usage reports")
     tenant: Name | None = Field(None, description="On whose behalf; for reports and budgets")
-    agent: Name | None = Field(None, description="Who asks; for reports and budgets")
-    metadata: Annotated[dict[str, Any], AfterValidator(_labels)] | None = Field(
+    agent: Name | None = Field(None, description="Who asks")
+    metadata: Annotated[dict[str, Any], AfterValidator(labels)] | None = Field(
         None, description="Labels kept with the ledger row", json_schema_extra={"additionalProperties": True}
     )
-    fallback_models: list[Name] | None = Field(
-        None, max_length=20, description="Tried in this order if the first model fails"
-    )
+    fallback_models: list[Name] | None = Field(None, max_length=20, description="Tried next, in this order")
     max_cost_usd: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="Worst-case cost; a cheaper tier is taken to keep it"
+        None, ge=0, allow_inf_nan=False, description="Worst-case cost; cheaper tiers may serve"
     )
     strategy: Strategy | None = Field(
         None, description="cascade: a cheap model first, a better one if needed"
@@ -85,7 +85,7 @@ class ChatArguments(Arguments):
     )
     tool_choice: Name | None = Field(None, description="auto, none, required or a tool's name")
     reasoning_effort: ReasoningEffort | None = Field(None, description="How long to think")
-    drop_params: bool = Field(False, description="Leave reasoning_effort away where a model lacks it")
+    drop_params: bool = Field(False, description="Drop what the model cannot take")
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "ChatArguments":
@@ -123,13 +123,6 @@ class ChatArguments(Arguments):
 class ChatResultArguments(Arguments):
     call_id: Name = Field(description="From a chat that was still running")
     wait_s: float | None = Field(None, ge=0, le=3600, description="Seconds to wait; default 50")
-
-
-class Attempt(BaseModel):
-    model: str
-    outcome: str
-    latency_ms: float
-    cost_usd: float | None
 
 
 class ToolCalled(BaseModel):
@@ -173,7 +166,11 @@ class ChatResult(ChatStatus):
 
 async def chat(context: ToolContext, arguments: ChatArguments) -> Answer:
     """Answer the prompt, or hand back a `call_id` when the answer takes longer than the caller can wait."""
-    request = await load_request(arguments, context.settings)
+    return await answered(context, await load_request(arguments, context.settings))
+
+
+async def answered(context: ToolContext, request: ChatRequest) -> Answer:
+    """Answer `request`, or hand back a `call_id` when that takes longer than the caller can wait."""
     call = await context.engine.start(request, watched=context.report_progress is not None)
     try:
         return await _answer(context, call, context.settings.server.answer_within)
@@ -208,6 +205,10 @@ async def chat_result(context: ToolContext, arguments: ChatResultArguments) -> A
 
 async def _answer(context: ToolContext, call: Call, within: float) -> Answer:
     if await _wait(context, call, within):
+        if call.size:
+            context.engine.keep(call)  # what was made is read as a resource
+        if call.plan.request.task is not None:
+            return made(call)
         result = chat_result_of(call.receipt())
         return Answer(result, None if result.tool_calls else result.content)
     context.engine.keep(call)
@@ -237,7 +238,7 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
     optional: dict[str, Any] = {
         "tier_chosen": receipt.tier_chosen if receipt.tier_chosen is not receipt.tier else None,
         "cost_note": receipt.cost_note,
-        "attempts": _attempts(receipt.attempts) if _worth_telling(receipt.attempts) else None,
+        "attempts": attempts_of(receipt.attempts),
         "similarity": None if receipt.similarity is None else round(receipt.similarity, 3),
         "structured": receipt.structured,
         "tool_calls": [_called(call) for call in receipt.tool_calls] or None,
@@ -254,7 +255,7 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
         model=receipt.model,
         provider=receipt.provider,
         tier=receipt.tier,
-        complexity_score=round(receipt.complexity_score, 4),
+        complexity_score=round(receipt.complexity_score or 0, 4),
         reason=receipt.reason,
         input_tokens=receipt.input_tokens,
         output_tokens=receipt.output_tokens,
@@ -270,23 +271,6 @@ def chat_result_of(receipt: Receipt) -> ChatResult:
 
 def _called(call: ToolCall) -> ToolCalled:
     return ToolCalled(id=call.id, name=call.name, arguments=json.loads(call.arguments))
-
-
-def _worth_telling(records: tuple[AttemptRecord, ...]) -> bool:
-    """One attempt that answered is what the receipt tells anyway."""
-    return len(records) > 1 or any(record.outcome != "ok" for record in records)
-
-
-def _attempts(records: tuple[AttemptRecord, ...]) -> list[Attempt]:
-    return [
-        Attempt(
-            model=record.model,
-            outcome=record.outcome,
-            latency_ms=round(record.latency_ms, 1),
-            cost_usd=None if record.cost_nano_usd is None else usd(record.cost_nano_usd),
-        )
-        for record in records
-    ]
 
 
 CHAT = Tool(

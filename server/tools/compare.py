@@ -9,8 +9,9 @@ from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from tierwise.routing.calls import Call
+from tierwise.routing.candidates import TYPICAL_OUTPUT_TOKENS
 from tierwise.routing.errors import InvalidRequest
-from tierwise.routing.policy import TYPICAL_OUTPUT_TOKENS, Plan
+from tierwise.routing.policy import Plan
 from tierwise.routing.pricing import cost, nano_usd, usd
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.spending import dollars, most

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mcp_types import ToolAnnotations
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from tierwise.routing.health import Health
 from tierwise.routing.models import Model
+from tierwise.routing.recommending import Means, Task, recommend
 from tierwise.routing.request import Tier
 from tierwise.server.health import MAX_MODELS, Traffic, traffic_of
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
@@ -17,7 +18,8 @@ _PICO_PER_MICRO = 1_000_000
 
 
 class ListModelsArguments(Arguments):
-    pass
+    task: Task | None = Field(None, description="Recommends models for it")
+    budget: Means | None = Field(None, description="For that")
 
 
 class ListedModel(BaseModel):
@@ -36,15 +38,26 @@ class ListedModel(BaseModel):
     traffic: Traffic | None = None
 
 
+class RecommendedModel(BaseModel):
+    model: str
+    reason: str
+
+
 class ModelList(BaseModel):
     source: str
     models: list[ListedModel]
+    recommended: list[RecommendedModel] = []
     models_left_out: int = 0
     """How many more endpoints offer."""
 
 
 async def list_models(context: ToolContext, arguments: ListModelsArguments) -> Answer:
-    return Answer(await model_list(context))
+    listed = await model_list(context)
+    if arguments.task or arguments.budget:
+        catalog = await context.engine.catalog()
+        found = recommend(catalog.models(), arguments.task or "general", arguments.budget or "medium")
+        listed.recommended = [RecommendedModel(model=it.model.id, reason=it.reason) for it in found]
+    return Answer(listed)
 
 
 async def model_list(context: ToolContext) -> ModelList:
@@ -54,8 +67,10 @@ async def model_list(context: ToolContext) -> ModelList:
     catalog, health = await inventory.catalog(), await context.engine.vitals.health()
     faults = {it.provider: it.fault for it in inventory.gateways.health()}
     models = [_listed(model, tiers, health, faults.get(model.provider)) for model, tiers in catalog.models()]
-    left_out = {"models_left_out": len(models) - MAX_MODELS} if len(models) > MAX_MODELS else {}
-    return ModelList(source=catalog.source, models=models[:MAX_MODELS], **left_out)
+    listed = ModelList(source=catalog.source, models=models[:MAX_MODELS])
+    if len(models) > MAX_MODELS:
+        listed.models_left_out = len(models) - MAX_MODELS
+    return listed
 
 
 def _listed(model: Model, tiers: tuple[Tier, ...], health: Health, fault: str | None) -> ListedModel:

@@ -22,6 +22,9 @@ MAX_BODY_BYTES = 64 * 2**20
 """As much as a message over stdio may have."""
 MAX_SESSIONS = 1000
 """Each takes some 40 KB while its client stays away."""
+_KEEP_ALIVE_SECONDS = 75
+"""For which an idle connection stays open: longer than clients keep theirs (5 s in httpx, 60 in many
+proxies), or a request that goes out as the server closes it fails."""
 _GRACE_SECONDS = 1
 """For which connections may finish when the server is told to stop."""
 
@@ -45,6 +48,7 @@ async def serve_http(app: ASGIApp, door: Door, stop: anyio.Event) -> None:
         proxy_headers=False,
         ws="none",
         lifespan="on",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     web = _Uvicorn(config)

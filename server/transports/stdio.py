@@ -7,7 +7,6 @@ worker threads; where a stream is no pipe (a file, Windows) the threads serve.
 """
 
 import asyncio
-import json
 import logging
 import os
 import stat
@@ -16,14 +15,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from io import TextIOWrapper
-from typing import Any, cast
+from typing import Any
 
 import anyio
 
 _log = logging.getLogger(__name__)
 
-INVALID_PARAMS = -32602
-"""JSON-RPC's code for it."""
 _GRACE_SECONDS = 0.5
 """For which answers may still go out once stdin has ended."""
 MAX_LINE_BYTES = 64 * 2**20
@@ -74,21 +71,15 @@ class _PipeWriter:
 
 
 class _PipeReader:
-    """Lines from a pipe, as text. A request that the SDK would drop without a word is answered here."""
+    """Lines from a pipe, as text."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: _PipeWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader) -> None:
         self._reader = reader
-        self._writer = writer
         self.ended = anyio.Event()
 
     async def __aiter__(self) -> AsyncIterator[str]:
         while line := await self._next_line():
-            text = line.decode("utf-8", errors="replace")
-            if "\\ud" in text.lower() and (refusal := _refusal_of_half_a_character(text)):
-                await self._writer.write(refusal)
-                await self._writer.flush()
-            else:
-                yield text
+            yield line.decode("utf-8", errors="replace")
         self.ended.set()
 
     async def _next_line(self) -> bytes:
@@ -97,25 +88,6 @@ class _PipeReader:
         except ValueError:
             _log.error("A message of over %d bytes came in: the connection ends.", MAX_LINE_BYTES)
             return b""
-
-
-def _refusal_of_half_a_character(text: str) -> str | None:
-    """The JSON-RPC error for a request that holds half of a surrogate pair; None for any other line.
-
-    Hosts that cut a text through an emoji send such requests, and would wait in vain.
-    """
-    try:
-        request: Any = json.loads(text)
-    except ValueError:
-        return None
-    try:
-        json.dumps(request, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        message = "The request holds half of a surrogate pair, which is no character; take it out."
-        error = {"code": INVALID_PARAMS, "message": message}
-        identity = cast("dict[str, Any]", request).get("id") if isinstance(request, dict) else None
-        return json.dumps({"jsonrpc": "2.0", "id": identity, "error": error}) + "\n"
-    return None
 
 
 async def _open_pipes(wire: Wire, stack: AsyncExitStack) -> tuple[Any, Any]:
@@ -127,8 +99,7 @@ async def _open_pipes(wire: Wire, stack: AsyncExitStack) -> tuple[Any, Any]:
     sink = os.fdopen(wire.stdout, "wb", buffering=0, closefd=False)
     write_transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sink)
     stack.callback(write_transport.close)
-    writer = _PipeWriter(asyncio.StreamWriter(write_transport, protocol, None, loop))
-    return _PipeReader(reader, writer), writer
+    return _PipeReader(reader), _PipeWriter(asyncio.StreamWriter(write_transport, protocol, None, loop))
 
 
 def _open_files(wire: Wire) -> tuple[Any, Any]:
@@ -151,7 +122,7 @@ def _can_be_polled(descriptor: int) -> bool:
 
 async def serve_stdio(server: Any, wire: Wire) -> None:
     """Serve one client until it closes stdin."""
-    from mcp.server.stdio import stdio_server
+    from tierwise.server.transports.lines import serve_lines
 
     async with AsyncExitStack() as stack:
         stdin, stdout = await _open_streams(wire, stack)
@@ -159,8 +130,7 @@ async def serve_stdio(server: Any, wire: Wire) -> None:
         async with anyio.create_task_group() as tasks:
             if ended is not None:
                 tasks.start_soon(_end_soon_after, ended, tasks.cancel_scope)
-            async with stdio_server(stdin, stdout) as (read_stream, write_stream):
-                await server.run(read_stream, write_stream, server.create_initialization_options())
+            await serve_lines(server, stdin, stdout)
             tasks.cancel_scope.cancel()
 
 

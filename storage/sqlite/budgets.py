@@ -44,6 +44,7 @@ _UNOPENED = f"""
     {_SCOPE} AND NOT EXISTS (SELECT 1 FROM spent WHERE budget = name AND period_start = ?)
 """  # noqa: S608
 # A budget that is gone holds nothing and has no account.
+_OPEN_WITH = "INSERT INTO spent (budget, period_start, nano_usd, opened_with) VALUES (?, ?, ?, ?)"
 _HOLD = "INSERT INTO reservations SELECT name, ?, ?, ?, ? FROM budgets WHERE name = ?"
 _HELD = """
     SELECT budget, period_start, limit_nano_usd, thresholds, reservations.nano_usd, spent.nano_usd
@@ -51,6 +52,7 @@ _HELD = """
     WHERE call_id = ? ORDER BY budget, period_start
 """
 _SPEND = "UPDATE spent SET nano_usd = nano_usd + ? WHERE budget = ? AND period_start = ?"
+_CHARGE = "INSERT INTO charges (call, budget, period_start, nano_usd, assumed) VALUES (?, ?, ?, ?, ?)"
 _RELEASE = "DELETE FROM reservations WHERE call_id = ?"
 _PURGE = "DELETE FROM reservations WHERE expires_at <= ?"
 
@@ -104,14 +106,29 @@ def reserve(connection: sqlite3.Connection, reservation: Reservation, now: int) 
     return refusals
 
 
-def settle(connection: sqlite3.Connection, call: CallRecord) -> tuple[Crossing, ...]:
-    """Charge what `call` cost where it was reserved; returns the thresholds that this crosses."""
+def hold_unreserved(connection: sqlite3.Connection, call: CallRecord) -> None:
+    """Reserve nothing where `call` is to be charged all the same; before it is in the sums that accounts
+    open with."""
+    reserved_under = call.reservation or call.call_id
+    if call.unreserved and not connection.execute(_HELD, storable((reserved_under,))).fetchall():
+        nothing = Reservation(
+            call_id=reserved_under, amount_nano_usd=0, charges=call.unreserved, expires_at=0
+        )
+        for charge in nothing.charges:
+            _open(connection, charge)
+            _hold(connection, charge, nothing)
+
+
+def settle(connection: sqlite3.Connection, row: int, call: CallRecord) -> tuple[Crossing, ...]:
+    """Charge what `call`, whose row id is `row`, cost where it was reserved; returns the thresholds that
+    this crosses."""
     reserved_under = storable((call.reservation or call.call_id,))
     held = connection.execute(_HELD, reserved_under).fetchall()
     crossed: list[Crossing] = []
     for budget, period_start, limit, thresholds, reserved, spent in held:
         cost = _cost(call, reserved)
         connection.execute(_SPEND, (cost, budget, period_start))
+        connection.execute(_CHARGE, (row, budget, period_start, cost, call.cost_nano_usd is None))
         crossed += (
             Crossing(budget=budget, period_start=period_start, percent=percent)
             for percent in sorted(json.loads(thresholds))
@@ -152,7 +169,7 @@ def _open(connection: sqlite3.Connection, charge: Charge) -> None:
     key = storable((charge.budget, charge.period_start))
     for scope, value in connection.execute(_UNOPENED, key).fetchall():
         spent = cost_since(connection, charge.period_start, _filters(scope, value))
-        connection.execute("INSERT INTO spent VALUES (?, ?, ?)", (*key, spent))
+        connection.execute(_OPEN_WITH, (*key, spent, spent))
 
 
 def _hold(connection: sqlite3.Connection, charge: Charge, reservation: Reservation) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar, cast
 
 import aiosqlite
@@ -44,13 +45,17 @@ def connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
 
 
 class _Connection(aiosqlite.Connection):
-    async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def transact(self, work: Callable[[sqlite3.Connection], T], busy_timeout: float) -> T:
         # What each of aiosqlite's own methods is made of; it carries no types.
         execute = cast("Callable[..., Awaitable[T]]", self._execute)  # pyright: ignore[reportUnknownMemberType]
-        return await execute(self._transact, work)
+        return await execute(self._transact, work, monotonic() + busy_timeout)
 
-    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _transact(self, work: Callable[[sqlite3.Connection], T], give_up_at: float) -> T:
+        # Transactions run in turn. If each waited the whole time for a lock that another process holds on
+        # to, the tenth would wait ten times as long.
+        left = max(0, round((give_up_at - monotonic()) * 1000))
         with self._conn as connection:
+            connection.execute(f"PRAGMA busy_timeout = {left}")
             # A transaction that reads first and asks for the write lock later fails at once when
             # another process wrote in between, whatever the busy time-out.
             connection.execute("BEGIN IMMEDIATE")
@@ -60,8 +65,9 @@ class _Connection(aiosqlite.Connection):
 class Database:
     """Ask and change one database. Every method raises `StorageError`."""
 
-    def __init__(self, path: Path, writer: _Connection, reader: _Connection) -> None:
+    def __init__(self, path: Path, busy_timeout: float, writer: _Connection, reader: _Connection) -> None:
         self._path = path
+        self._busy_timeout = busy_timeout
         self._writer = writer
         self._reader = reader
 
@@ -76,17 +82,18 @@ class Database:
         """Run `work` in one transaction that holds the write lock; commits, or rolls all of it back.
 
         `work` runs on the writer's thread, whole and in turn, so the lock is held for no longer than
-        its statements take. Cancelling ends only the waiting: what was begun is still committed.
+        its statements take. Another process's lock is waited for as long as the busy time-out, the turn
+        included. Cancelling ends only the waiting: what was begun is still committed.
         """
         with storage_errors(self._path):
-            return await self._writer.transact(work)
+            return await self._writer.transact(work, self._busy_timeout)
 
 
 @asynccontextmanager
 async def open_database(path: Path, busy_timeout: float) -> AsyncGenerator[Database]:
     """Both connections to a file that `prepare` has made ready."""
     async with _connected(path, busy_timeout) as writer, _connected(path, busy_timeout) as reader:
-        yield Database(path, writer, reader)
+        yield Database(path, busy_timeout, writer, reader)
 
 
 @asynccontextmanager

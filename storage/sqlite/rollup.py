@@ -60,7 +60,7 @@ def remove_from_rollup(connection: sqlite3.Connection, call: int) -> None:
 
 
 async def check_rollup(database: Database) -> list[str]:
-    """See `Ledger.check`."""
+    """A sentence for each UTC day not pruned whose sums are not those of its calls."""
     found: list[str] = []
     for (day,) in await database.fetch(_DAYS):
         [(count,)] = await database.fetch(_DIFFERENCES, (*_quarters(day), *_instants(day), day * DAY_MS))
@@ -71,7 +71,7 @@ async def check_rollup(database: Database) -> list[str]:
 
 
 async def rebuild_rollup(database: Database) -> None:
-    """See `Ledger.rebuild_rollup`."""
+    """Make the sums anew from the calls, a day at a time; days that were pruned keep theirs."""
     for (day,) in await database.fetch(_DAYS):
         await database.transact(partial(rebuild_day, day=day))
 

@@ -13,7 +13,15 @@ from tierwise.storage.budgets import Budget, BudgetAccount, Committed, Refusal, 
 from tierwise.storage.conversations import ConversationRecord
 from tierwise.storage.outcomes import OutcomeRecord, StoredOutcome
 from tierwise.storage.ports import NO_FILTERS, Store
-from tierwise.storage.records import AttemptSample, Attribute, CachedAnswer, CallRecord, Filters, UsageRow
+from tierwise.storage.records import (
+    AttemptSample,
+    Attribute,
+    CachedAnswer,
+    CallRecord,
+    Filters,
+    Finding,
+    UsageRow,
+)
 from tierwise.storage.sqlite.breakers import (
     claim_probe,
     half_open,
@@ -24,6 +32,7 @@ from tierwise.storage.sqlite.breakers import (
 )
 from tierwise.storage.sqlite.budgets import (
     delete_budget,
+    hold_unreserved,
     read_account,
     read_budgets,
     reserve,
@@ -48,7 +57,7 @@ from tierwise.storage.sqlite.outcomes import (
     reset_outcomes,
 )
 from tierwise.storage.sqlite.prepare import prepare
-from tierwise.storage.sqlite.rollup import check_rollup, rebuild_rollup
+from tierwise.storage.sqlite.soundness import check, repair
 from tierwise.storage.sqlite.upkeep import prune, set_costs
 
 
@@ -72,6 +81,7 @@ class SQLiteStore(Store):
         so a caller that must know that it is committed shields it."""
 
         def work(connection: sqlite3.Connection) -> Committed:
+            hold_unreserved(connection, call)
             row = add_call(connection, call)
             if row is None:
                 return Committed()
@@ -79,7 +89,7 @@ class SQLiteStore(Store):
                 keep_features(connection, row, call.features)
             if answer:
                 keep_answer(connection, answer, self._max_cache_bytes)
-            return Committed(settle(connection, call))
+            return Committed(settle(connection, row, call))
 
         return await self._database.transact(work)
 
@@ -131,11 +141,11 @@ class SQLiteStore(Store):
     async def prune(self, *, before: int) -> int:
         return await prune(self._database, before)
 
-    async def check(self) -> list[str]:
-        return await check_rollup(self._database)
+    async def check(self) -> list[Finding]:
+        return await check(self._database)
 
-    async def rebuild_rollup(self) -> None:
-        await rebuild_rollup(self._database)
+    async def repair(self) -> None:
+        await repair(self._database)
 
     async def keep_answer(self, answer: CachedAnswer) -> None:
         await self._database.transact(partial(keep_answer, answer=answer, max_bytes=self._max_cache_bytes))

@@ -47,6 +47,22 @@ class Question:
     arguments: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Figure:
+    """What a measurement gave, and for a time what of it was computing."""
+
+    value: float
+    computed: float | None = None
+
+    def told(self, before: "Figure | None") -> str:
+        """With its growth, that of computing where that is known."""
+        steady = self.value if self.computed is None else self.computed
+        more = [] if self.computed is None else [f"{self.computed:.2f}"]
+        if before:
+            more.append(f"×{steady / (before.value if before.computed is None else before.computed):.2f}")  # noqa: RUF001
+        return f"{self.value:.2f}" + (f" ({', '.join(more)})" if more else "")
+
+
 QUESTIONS = (
     Question("`usage_summary(30)`, ms", "10", 50, USAGE_SUMMARY, {"days": 30}),
     Question("the same by tenant, ms", "", 50, USAGE_SUMMARY, {"days": 30, "group_by": "tenant"}),
@@ -67,20 +83,20 @@ QUESTIONS = (
 def report_ledgers(*, quick: bool) -> None:
     """Print the table."""
     sizes = [size for size in (QUICK_SIZES if quick else SIZES) if _has_room(size)]
-    figures: dict[str, list[str]] = {}
-    before: dict[str, float] = {}
+    rows: dict[str, list[str]] = {}
+    before: dict[str, Figure] = {}
     for size in sizes:
         with tempfile.TemporaryDirectory(prefix="tierwise-bench-") as folder:
             found = anyio.run(_measure, Path(folder), size)
-        for name, value in found.items():
-            growth = f" (×{value / before[name]:.2f})" if name in before else ""  # noqa: RUF001
-            figures.setdefault(name, []).append(f"{value:.2f}{growth}")
+        for name, figure in found.items():
+            rows.setdefault(name, []).append(figure.told(before.get(name)))
         before = found
     goals = {question.name: question.goal for question in QUESTIONS} | {_RECORD: "1", _SIZE: "250"}
-    click.echo(f"| p50; growth | at most | {' | '.join(f'{size:,} calls' for size in sizes)} |")
+    click.echo("Times are medians, in brackets what of them was computing, with its growth.\n")
+    click.echo(f"| | at most | {' | '.join(f'{size:,} calls' for size in sizes)} |")
     click.echo(f"|---|---|{'---|' * len(sizes)}")
-    for name, values in figures.items():
-        click.echo(f"| {name} | {goals.get(name, '')} | {' | '.join(values)} |")
+    for name, cells in rows.items():
+        click.echo(f"| {name} | {goals.get(name, '')} | {' | '.join(cells)} |")
 
 
 _RECORD = "`record`, ms"
@@ -94,23 +110,27 @@ def _has_room(calls: int) -> bool:
     return free >= needed
 
 
-async def _measure(folder: Path, calls: int) -> dict[str, float]:
+async def _measure(folder: Path, calls: int) -> dict[str, Figure]:
     """The figures of one ledger, by name."""
     environ = {"TIERWISE_DATA_DIR": str(folder), "TIERWISE_USAGE_TRACKING__TIME_ZONE": _ZONE}
     settings = load_settings(config=None, environ=environ)
     path = database_path(settings)
     began = time.perf_counter()
     await fill(path, calls, end=_now())
-    found = {"s to fill it": time.perf_counter() - began, _SIZE: path.stat().st_size / calls}
+    found = {
+        "s to fill it": Figure(time.perf_counter() - began),
+        _SIZE: Figure(path.stat().st_size / calls),
+    }
     if calls == SIZES[0]:
         assert await same_as_recorded(path, folder / "recorded.db")
     async with open_runtime(settings, environ) as engine:
         context = ToolContext(engine, settings, report_progress=None)
         for question in QUESTIONS:
             ask = partial(question.tool.call, context, question.arguments)
-            found[question.name] = (await repeated(question.times, ask)).p50
-        recorded = await repeated(1000, partial(_record, engine.store))
-    return found | {_RECORD: recorded.p50, "`record`, p99, ms": recorded.p99}
+            took, computed = await repeated(question.times, ask)
+            found[question.name] = Figure(took.p50, computed.p50)
+        took, computed = await repeated(1000, partial(_record, engine.store))
+    return found | {_RECORD: Figure(took.p50, computed.p50), "`record`, p99, ms": Figure(took.p99)}
 
 
 async def _record(store: Store) -> None:

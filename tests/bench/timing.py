@@ -41,11 +41,13 @@ def timed(action: Callable[[], object]) -> Callable[[], float]:
     return run
 
 
-async def repeated(count: int, action: Callable[[], Awaitable[object]]) -> Sample:
-    """Await the action `count` times after one to warm up."""
-    times: list[float] = []
+async def repeated(count: int, action: Callable[[], Awaitable[object]]) -> tuple[Sample, Sample]:
+    """Await the action `count` times after one to warm up; also how much of the time this process computed,
+    which others on the machine hardly change."""
+    pairs: list[tuple[float, float]] = []
     for _ in range(count + 1):
-        start = time.perf_counter()
+        start, computed = time.perf_counter(), time.process_time()
         await action()
-        times.append((time.perf_counter() - start) * 1000)
-    return Sample(times[1:])
+        pairs.append((time.perf_counter() - start, time.process_time() - computed))
+    took, computed = ([seconds * 1000 for seconds in column] for column in zip(*pairs[1:], strict=True))
+    return Sample(took), Sample(computed)

@@ -60,7 +60,8 @@ def test_no_usage_within_the_bounds_costs_more_than_the_most(
         image_output_tokens=drawn,
         service_tier=tier,
     )
-    most = most_cost(usage.input_tokens + spare[0], usage.output_tokens + spare[1], price)
+    bound = Usage(input_tokens=usage.input_tokens + spare[0], output_tokens=usage.output_tokens + spare[1])
+    most = most_cost(bound, price)
     assert cost(usage, price, hour * 3_600_000) <= most
 
 

@@ -3,9 +3,10 @@
 import pytest
 
 from tests.fake_provider import Behaviour, FakeProvider, ok, status
-from tests.routing.bench import MARKS, litellm, rules, running
+from tests.routing.bench import MARKS, Gate, answer_of, litellm, rules, running
 from tierwise.routing.cascade import judge_rejects
 from tierwise.routing.pricing import usd
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import Tier
 from tierwise.routing.settings import CascadeSettings, ProviderSettings, RoutingSettings
 from tierwise.storage.outcomes import OutcomeSource, Verdict
@@ -136,3 +137,23 @@ def test_a_plain_no_rejects(verdict: str) -> None:
 @pytest.mark.parametrize("verdict", ["Yes", "", "I think so", "YES, no doubt"])
 def test_anything_else_lets_the_answer_pass(verdict: str) -> None:
     assert not judge_rejects(verdict)
+
+
+async def test_a_judge_who_would_have_to_be_waited_for_lets_the_answer_pass(
+    fake: FakeProvider, store: Store
+) -> None:
+    gate = Gate()
+    fake.always("judge", gate)
+    providers = {
+        "fake": ProviderSettings(api_base=fake.url),
+        "court": ProviderSettings(api_base=fake.url, max_concurrent=1),
+    }
+    settings = litellm(fake, providers=providers)
+    patience = ReliabilitySettings(patience=0.1)
+    judged = routing(judge_model="court/judge")
+    async with running(fake, store, litellm=settings, routing=judged, reliability=patience) as bench:
+        first = await bench.start(prompt="one", tier=Tier.SIMPLE)
+        await gate.reached()
+        assert (await bench.ask(prompt="two", tier=Tier.SIMPLE)).model == "fake/small"
+        gate.opened.set()
+        await answer_of(first)

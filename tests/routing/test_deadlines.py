@@ -45,7 +45,7 @@ async def test_waiting_for_a_slot_counts_and_the_error_says_so(fake: FakeProvide
     reliability = ReliabilitySettings(max_concurrent_calls=1, deadline=SOON)
     async with running(fake, store, reliability=reliability) as bench:
         plan = await bench.engine.plan(chat())
-        async with bench.engine.queue.slot(Ticket("", plan.first.model, 1)):
+        async with bench.engine.queue.slot(Ticket("", plan.first.model, lambda: 1)):
             error = await bench.failure()
         assert isinstance(error, DeadlineExceeded)
         assert "still waiting for its turn" in str(error)

@@ -62,7 +62,7 @@ async def test_the_preview_and_the_call_choose_the_same(
         assert (await bench.engine.plan(chat(tier=tier, **asked))) == preview
     assert receipt.model == preview.first.model.id
     assert receipt.reason == preview.reason
-    assert (receipt.tier_chosen, receipt.complexity_score) == (preview.tier, preview.complexity.score)
+    assert (receipt.tier_chosen, receipt.complexity_score) == (preview.tier, preview.judged.score)
 
 
 @pytest.mark.parametrize("name", ["tiny", "small", "fake/small"])

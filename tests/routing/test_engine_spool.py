@@ -1,5 +1,7 @@
 """A full disk takes nothing from the ledger: what a call cost is written down once there is room."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -7,11 +9,13 @@ import pytest
 
 from tests.fake_provider import FakeProvider, ok
 from tests.routing.bench import MARKS, PATIENCE, Bench, running
+from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.storage.budgets import AtLimit, Budget, BudgetPeriod, Committed, Refusal, Reservation
 from tierwise.storage.errors import DatabaseFull
 from tierwise.storage.ports import Store
 from tierwise.storage.records import CachedAnswer, CallRecord
-from tierwise.storage.sqlite.store import SQLiteStore
+from tierwise.storage.spool import Spool
+from tierwise.storage.sqlite.store import SQLiteStore, open_store
 
 pytestmark = MARKS
 
@@ -104,3 +108,37 @@ async def test_while_nothing_can_be_reserved_only_budgets_that_warn_let_calls_go
         else:
             assert str(await bench.failure()) == "The disk is full."
             assert bench.upstream == []
+
+
+async def test_a_budget_that_warns_counts_what_could_not_be_reserved(
+    fake: FakeProvider, store: Store, tmp_path: Path
+) -> None:
+    fake.always("standard", ok(usage=USAGE))
+    limit = Budget(name="all", period=BudgetPeriod.DAY, limit_nano_usd=10**9, at_limit=AtLimit.WARN)
+    unwritable = Unwritable(store)
+    async with running(fake, unwritable, spool=tmp_path / "spool", budgets=(limit,)) as bench:
+        await ask_in_vain(bench)
+        unwritable.full = False
+        await bench.ask(prompt="two")
+        assert await calls(store, 2) == 2 * COST
+        account = await bench.engine.spending.account(limit)
+        assert (account.spent_nano_usd, account.reserved_nano_usd) == (2 * COST, 0)
+    assert await store.check() == []
+
+
+async def test_a_call_at_its_deadline_does_not_wait_for_a_locked_database(
+    fake: FakeProvider, tmp_path: Path
+) -> None:
+    fake.always("standard", ok(usage=USAGE))
+    path = tmp_path / "tierwise.db"
+    soon = ReliabilitySettings(deadline=0.5)
+    async with open_store(path, max_cache_bytes=1_000_000, busy_timeout=3600) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with running(fake, store, spool=tmp_path / "spool", reliability=soon) as bench:
+                receipt = await bench.ask(prompt="one")
+                assert "will be written down later" in (receipt.warning or "")
+                other.execute("ROLLBACK")
+                assert await calls(store, 1) == COST
+        await Spool(tmp_path / "spool").replay(store)
+        assert await calls(store, 1) == COST

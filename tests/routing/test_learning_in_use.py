@@ -18,7 +18,7 @@ QUESTIONS = [
 
 
 async def score(bench: Bench, prompt: str) -> float:
-    return (await bench.engine.plan(ChatRequest(prompt=prompt))).complexity.score
+    return (await bench.engine.plan(ChatRequest(prompt=prompt))).judged.score
 
 
 async def taught(bench: Bench, verdict: Verdict) -> None:
@@ -40,7 +40,7 @@ async def test_verdicts_move_the_score_of_prompts_of_their_kind_and_a_new_start_
             while await score(bench, unseen) <= before:  # noqa: ASYNC110  it is learned in the background
                 await anyio.sleep(0.01)
         plan = await bench.engine.plan(ChatRequest(prompt=unseen))
-        assert "learned" in plan.complexity.contributions
+        assert "learned" in plan.judged.contributions
         assert "by the outcomes of your calls" in plan.reason
 
 
@@ -50,8 +50,7 @@ async def test_nothing_is_kept_or_learned_where_learning_is_off(fake: FakeProvid
         await taught(bench, Verdict.TOO_WEAK)
         assert all(record.features is None for record in bench.records)
         assert (
-            "learned"
-            not in (await bench.engine.plan(ChatRequest(prompt=QUESTIONS[0]))).complexity.contributions
+            "learned" not in (await bench.engine.plan(ChatRequest(prompt=QUESTIONS[0]))).judged.contributions
         )
 
 

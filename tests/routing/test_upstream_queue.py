@@ -40,7 +40,7 @@ class Row:
         """Let a request called `name` wait for its turn; it then runs until `end`."""
         self.ends[name], self.scopes[name] = anyio.Event(), anyio.CancelScope()
         self.turns[name] = anyio.Event()
-        self.tasks.start_soon(self._run, name, Ticket(tenant, model, tokens), within)
+        self.tasks.start_soon(self._run, name, Ticket(tenant, model, lambda: tokens), within)
         await anyio.wait_all_tasks_blocked()
 
     async def _run(self, name: str, ticket: Ticket, within: float) -> None:
@@ -176,25 +176,25 @@ async def test_a_large_request_is_not_overtaken_by_small_ones_for_ever() -> None
 
 async def test_what_was_never_sent_does_not_use_the_rate_limit_up() -> None:
     async with row(a=RateLimitSettings(requests_per_minute=1)) as it:
-        async with it.queue.slot(Ticket("", A, 1)) as slot:
+        async with it.queue.slot(Ticket("", A, lambda: 1)) as slot:
             assert slot
-        assert it.queue.ready_in(Ticket("", A, 1)) == 0
+        assert it.queue.ready_in(Ticket("", A, lambda: 1)) == 0
         await it.ask("1")
-        assert it.queue.ready_in(Ticket("", A, 1)) > 59
+        assert it.queue.ready_in(Ticket("", A, lambda: 1)) > 59
 
 
 async def test_when_a_request_could_go_is_told_where_only_time_decides() -> None:
     async with row(of_a=1, a=RateLimitSettings(requests_per_minute=2)) as it:
-        assert it.queue.ready_in(Ticket("", A, 1)) == 0
+        assert it.queue.ready_in(Ticket("", A, lambda: 1)) == 0
         await it.ask("1")
-        assert it.queue.ready_in(Ticket("", A, 1)) == inf
-        assert it.queue.ready_in(Ticket("", B, 1)) == 0
+        assert it.queue.ready_in(Ticket("", A, lambda: 1)) == inf
+        assert it.queue.ready_in(Ticket("", B, lambda: 1)) == 0
         await it.end("1")
         await it.ask("2")
         await it.end("2")
-        assert 0 < it.queue.ready_in(Ticket("", A, 1)) <= 30
+        assert 0 < it.queue.ready_in(Ticket("", A, lambda: 1)) <= 30
         await it.ask("3")
-        assert it.queue.ready_in(Ticket("", A, 1)) == inf  # somebody else waits first
+        assert it.queue.ready_in(Ticket("", A, lambda: 1)) == inf  # somebody else waits first
 
 
 async def test_beyond_what_may_wait_calls_are_refused_with_a_time_to_come_back() -> None:
@@ -230,13 +230,13 @@ async def test_how_long_to_stay_away_follows_from_how_long_requests_took() -> No
     limits = QueueLimits(max_concurrent=2, max_queued=4, of_provider={})
     queue = UpstreamQueue(limits, RateLimits({}), lambda: now)
     for _ in range(200):
-        async with queue.slot(Ticket("", A, 1)) as slot:
+        async with queue.slot(Ticket("", A, lambda: 1)) as slot:
             assert slot
             slot.sent = True
             now += 30
     for _ in range(6):
         queue.enter("", lambda: True)
-    async with queue.slot(Ticket("", A, 1)), queue.slot(Ticket("", A, 1)):
+    async with queue.slot(Ticket("", A, lambda: 1)), queue.slot(Ticket("", A, lambda: 1)):
         with pytest.raises(Busy) as refused:
             queue.enter("", lambda: True)
     assert refused.value.retry_after == pytest.approx(5 * 30 / 2, abs=1)

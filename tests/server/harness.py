@@ -204,6 +204,11 @@ class Process:
         for line in lines:
             await self._stdin.send((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n")
 
+    async def write(self, *parts: bytes) -> None:
+        """Bytes as they are, a part at a time."""
+        for part in parts:
+            await self._stdin.send(part)
+
     async def receive(self) -> Json:
         """The next line of stdout."""
         with anyio.fail_after(30):

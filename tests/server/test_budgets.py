@@ -64,6 +64,9 @@ async def test_the_full_toolset_adds_described_tools(demo: Installation, era: Er
         "budget_status",
         "estimate_cost",
         "compare_models",
+        "generate_image",
+        "speak",
+        "transcribe",
     }
     for tool in tools:
         for name, schema in tool.input_schema.get("properties", {}).items():

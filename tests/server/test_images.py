@@ -163,7 +163,7 @@ BAD: dict[str, tuple[str, str]] = {
     "a picture that was cut off": (data_url(picture()[:200]), "damaged or cut off"),
     "a bomb": (data_url(bomb()), "has more than 50 million pixels"),
     "broken base64": ("data:image/png;base64,####", "whose base64 is broken"),
-    "no base64": ("data:image/png,abc", "does not begin with data:image"),
+    "no base64": ("data:image/png,abc", "does not begin with data:<type>"),
     "too many bytes": (data_url(b"x" * (21 * 2**20)), "is larger than 20 MB"),
     "http": ("http://example.com/a.png", "Only https:// with a host is fetched"),
     "a file, where none is allowed": ("/etc/passwd", "server.media_folders"),

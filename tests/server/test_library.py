@@ -31,6 +31,12 @@ from tierwise.server.tools.usage import SummaryArguments
 pytestmark = MARKS
 
 
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
+    "AABJRU5ErkJggg=="
+)
+
+
 @pytest.fixture
 def config(fake: FakeProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Settings as a program writes them."""
@@ -152,6 +158,25 @@ async def test_an_empty_piece_voids_what_a_model_wrote_before_it_failed(
     assert "".join(read[: read.index("")]) in "piece 0 piece 1 "
     assert "".join(read[read.index("") :]) == stream.receipt.content == "all is well"
     assert stream.receipt.model == "fake/standard"
+
+
+async def test_a_stream_can_go_on_where_it_broke_off(config: dict[str, object], fake: FakeProvider):
+    fake.always("small", cut_mid_stream(2))
+    fake.always("standard", ok(pieces=["and ", "all is ", "well"]))
+    async with tierwise.open({**config, "reliability": {"broken_stream": "continue"}}) as router:
+        stream = router.stream("Hello", tier="simple")
+        read = [piece async for piece in stream]
+    assert "" not in read
+    assert "".join(read) == stream.receipt.content == "piece 0 piece 1 and all is well"
+
+
+async def test_an_image_goes_along_with_the_prompt(config: dict[str, object], fake: FakeProvider):
+    async with tierwise.open(config) as router:
+        await router.chat("What is it?", tier="simple", images=[PIXEL])
+        with pytest.raises(tierwise.InvalidRequest, match=r"`images\[0\]`"):
+            await router.chat("What is it?", images=["data:text/plain,hello"])
+    kinds = [part["type"] for part in fake.requests[0].json["messages"][0]["content"]]
+    assert "image_url" in kinds
 
 
 async def test_two_readers_of_the_same_answer_read_all_of_it(config: dict[str, object], fake: FakeProvider):

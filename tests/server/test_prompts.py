@@ -81,14 +81,16 @@ async def test_a_second_opinion_can_come_from_a_model_of_ones_own_choice(install
 async def test_a_cost_report_holds_the_figures_of_the_usage_summary(installation: Installation):
     async with installation.client() as client:
         await chat(client, "Hello", tenant="acme")
-        await chat(client, "Hello there", tenant="umbrella")
+        await chat(client, "Hello there", tenant="umbrella", metadata={"team": "blue"})
         arguments: Json = {"days": 7, "group_by": "tenant", "filters": {"tenant": "acme"}}
         summary = structured(await client.call_tool("usage_summary", arguments))
         text = await prompt(client, "cost_report", days="7", group_by="tenant", only="tenant:acme")
         everything = await prompt(client, "cost_report", days="", only="")
+        labelled = await prompt(client, "cost_report", only="metadata.team:blue")
     assert part(text, "figures") == {"usage": summary, "budgets": {"budgets": []}}
     assert "in the last 7 days, only those of tenant:acme" in text
     assert part(everything, "figures")["usage"]["total_calls"] == 2
+    assert part(labelled, "figures")["usage"]["total_calls"] == 1
     assert part(everything, "figures")["usage"]["period_days"] == 30
 
 
@@ -121,6 +123,8 @@ async def test_an_unknown_prompt_is_refused_with_the_known_ones(demo: Installati
         ("cost_report", {"only": "acme"}, "such as tenant:acme."),
         ("cost_report", {"only": "colour:red"}, "`only` must be one of provider, model, tier"),
         ("cost_report", {"only": "tenant:"}, "such as tenant:acme."),
+        ("cost_report", {"only": "metadata.:x"}, "such as tenant:acme."),
+        ("cost_report", {"only": f"metadata.{'k' * 300}:x"}, "which is none of provider"),
         ("explain_routing", {"prompt": ""}, "`prompt` is missing."),
     ],
 )

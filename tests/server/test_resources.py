@@ -68,10 +68,12 @@ async def test_every_listed_resource_can_be_read(demo: Installation):
             assert resource.description
             assert await read(client, resource.uri)
         families = (await client.list_resource_templates()).resource_templates
-        assert len(families) == len(PARAMETERS)
+        assert {family.uri_template for family in families} == {*PARAMETERS, "media://{call_id}/{n}"}
         for family in families:
             assert family.title
             assert family.description
+            if family.uri_template not in PARAMETERS:
+                continue  # what was made is no JSON; see test_media
             assert await read(client, family.uri_template.format(**PARAMETERS[family.uri_template])) != {}
 
 

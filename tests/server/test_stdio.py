@@ -1,6 +1,7 @@
 """The server as a process on a pipe, which is how hosts run it."""
 
 import json
+import os
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ import anyio
 import pytest
 from mcp.client import Client
 from mcp.client.stdio import stdio_client
-from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND
+from mcp_types import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
 
 from tests import fake_provider
 from tests.fake_provider import FakeProvider
@@ -105,13 +106,17 @@ async def test_garbage_on_stdin_is_survived(demo: Installation):
         await server.handshake()
         await server.send(
             b"this is no JSON",
-            b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "chat", "argu',
+            b'{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId',
             b"\xff\xfe\x00",
             b"",
             b"[]",
             b"null",
             b'{"jsonrpc": "2.0"}',
             b"[" * 100_000,
+            b"[" * 100_000 + rb'"\ud800"',
+            b'{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}',
+            b'{"jsonrpc": "2.0", "id": 9, "error": {}}',
+            rb'{"' + rb"\"" * 500_000,
         )
         await server.send(request(1, "no/such/method"))
         assert (await server.answer_to(1))["error"]["code"] == METHOD_NOT_FOUND
@@ -148,6 +153,46 @@ async def test_half_of_a_surrogate_pair_is_refused_in_a_sentence_and_sigint_ends
         assert_nothing_but_messages(server.stdout)
         await end(server, "SIGINT")
         assert await server.ended(within=5) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b'{"jsonrpc": "2.0", "id": 1}', INVALID_REQUEST),
+        (b'{"id": 1, "method": "ping"}', INVALID_REQUEST),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": [{"id": 2}]}', INVALID_REQUEST),
+        (b'{"method": "ping", "params": {"id": 2, "n": ' + b"9" * 5000 + b'}, "id": 1}', PARSE_ERROR),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "x", "params": {"a": ' + b"[" * 5000, PARSE_ERROR),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "par', PARSE_ERROR),
+    ],
+)
+async def test_a_request_that_cannot_be_taken_is_answered_under_its_id(
+    demo: Installation, line: bytes, code: int
+):
+    async with demo.process() as server:
+        await server.handshake()
+        await server.send(rb'{"id": "\u2603"}')
+        assert (await server.receive())["id"] == "\N{SNOWMAN}"
+        await server.send(line, request(3, "ping"))
+        refused = await server.receive()
+        assert (refused["id"], refused["error"]["code"]) == (1, code)
+        assert await server.receive() == {"jsonrpc": "2.0", "id": 3, "result": {}}
+
+
+async def test_a_host_that_no_longer_reads_ends_the_server(demo: Installation):
+    ours, theirs = os.pipe()
+    with (demo.folder / "stderr").open("w+") as log, anyio.fail_after(30):
+        async with await anyio.open_process(
+            [*COMMAND], stdout=theirs, stderr=log, env=demo.variables
+        ) as child:
+            os.close(theirs)
+            os.close(ours)
+            assert child.stdin
+            hello = request(0, "initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=CLIENT)
+            await child.stdin.send(json.dumps(hello).encode() + b"\n")
+            assert await child.wait() == 0
+        log.seek(0)
+        assert "Traceback" not in log.read()
 
 
 async def end(server: Process, how: str) -> None:

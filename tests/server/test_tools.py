@@ -145,7 +145,11 @@ async def usage(client: Client) -> Json:
         ("usage_summary", {"days": "a week"}, "`days` must be a whole number."),
         ("usage_summary", {"days": 1e9}, "`days` must be at most 3,660."),
         ("today_usage", {"day": 1}, "`day` is not an argument of today_usage; known: none."),
-        ("list_models", {"provider": "x"}, "`provider` is not an argument of list_models; known: none."),
+        (
+            "list_models",
+            {"provider": "x"},
+            "`provider` is not an argument of list_models; known: task, budget.",
+        ),
     ],
 )
 async def test_the_other_tools_say_what_is_wrong_too(

@@ -1,6 +1,7 @@
 """Prices corrected, old calls let go, sums checked."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.server.harness import Installation, chat, structured
 from tests.storage.samples import attempt, call
 from tierwise.server.retention import prune_by_itself
 from tierwise.storage.records import AttemptRecord, CallRecord
+from tierwise.storage.spool import Spool
 
 pytestmark = pytest.mark.anyio
 
@@ -155,19 +157,47 @@ async def test_pruning_without_a_sensible_number_of_days_deletes_nothing(
     assert len(await calls(demo)) == 5
 
 
-# Sums
+# Checks
+
+
+def damage(installation: Installation, sql: str) -> None:
+    with closing(sqlite3.connect(installation.data / "tierwise.db", isolation_level=None)) as database:
+        database.execute(sql)
 
 
 async def test_a_check_finds_sums_that_are_wrong_and_repairs_them(demo: Installation):
     await record(demo, call("a", attempt(), started_at=NOON))
     sound = await demo.run("check")
-    assert (sound.returncode, sound.stdout) == (0, b"The sums of usage are those of the calls.\n")
-    with sqlite3.connect(demo.data / "tierwise.db") as database:
-        database.execute("UPDATE usage SET cost_nano_usd = 1")
-    database.close()
+    assert (sound.returncode, sound.stdout[:22]) == (0, b"The database is sound:")
+    damage(demo, "UPDATE usage SET cost_nano_usd = 1")
+    damage(demo, "UPDATE cache_size SET bytes = 7")
     wrong = await demo.run("check")
     assert wrong.returncode == 1
-    assert wrong.stdout.startswith(b"On 2026-03-28 (UTC), ")
+    usage, cache = wrong.stdout.splitlines()
+    assert usage.startswith(b"On 2026-03-28 (UTC), ")
+    assert cache == b"The cache counts 7 bytes, and its answers come to 0."
     assert b"tierwise check --repair" in wrong.stderr
-    assert (await demo.run("check", "--repair")).stdout.endswith(b"They were made anew, and are right now.\n")
+    repaired = await demo.run("check", "--repair")
+    assert (repaired.returncode, repaired.stdout.splitlines()[-1]) == (0, b"That is put right now.")
     assert (await demo.run("check")).returncode == 0
+
+
+async def test_a_check_says_what_no_repair_can_put_right(demo: Installation):
+    await record(demo, call("a", attempt(), started_at=NOON))
+    damage(demo, "UPDATE attempts SET call = 9")
+    told = b"1 rows of attempts belong to calls that are not there."
+    assert (await demo.run("check")).stdout.splitlines()[0] == told
+    repaired = await demo.run("check", "--repair")
+    assert (repaired.returncode, repaired.stderr) == (1, b"Not repaired: " + told + b"\n")
+
+
+async def test_a_repair_writes_down_what_waits_in_the_spool(demo: Installation):
+    await record(demo, call("a", attempt(), started_at=NOON))
+    folder = demo.data / "tierwise.spool"
+    await Spool(folder).keep(call("b", attempt(), started_at=NOON))
+    (folder / "broken.json").write_text("{")
+    found = await demo.run("check")
+    broken = f"The spooled call {folder / 'broken.json'} cannot be read."
+    assert found.stdout.decode().splitlines() == [broken, f"1 calls wait in {folder} to be written down."]
+    assert (await demo.run("check", "--repair")).stderr.decode().endswith(f"Not repaired: {broken}\n")
+    assert set(await calls(demo)) == {"a", "b"}

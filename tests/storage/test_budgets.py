@@ -151,6 +151,25 @@ async def test_a_call_without_a_reservation_changes_no_budget(store: Store) -> N
     assert await account(store) == (0, 10)
 
 
+async def test_a_call_is_charged_where_it_says_if_nothing_could_be_reserved(store: Store) -> None:
+    await store.set_budget(budget(thresholds=(50,)), period_start=MIDNIGHT)
+    charges = (Charge(budget="all", period_start=MIDNIGHT), Charge(budget="gone", period_start=MIDNIGHT))
+    committed = await store.record(call("a", attempt(), unreserved=charges))
+    assert committed == Committed((Crossing(budget="all", period_start=MIDNIGHT, percent=50),))
+    assert await account(store) == (700, 0)
+    await store.reserve(reservation("b", 100), now=NOON)
+    await store.record(call("b", attempt(cost_nano_usd=20), unreserved=charges))
+    assert await account(store) == (720, 0)
+
+
+async def test_a_call_that_opens_the_account_of_its_period_is_charged_to_it_once(store: Store) -> None:
+    await store.set_budget(budget(), period_start=MIDNIGHT - DAY)
+    charges = (Charge(budget="all", period_start=MIDNIGHT),)
+    for _ in range(2):
+        await store.record(call("a", attempt(), unreserved=charges))
+        assert await account(store) == (700, 0)
+
+
 async def test_recording_again_neither_charges_nor_crosses_again(store: Store) -> None:
     await store.set_budget(budget(), period_start=MIDNIGHT)
     assert await spend(store, "a", 800, reserved=800) == [80]

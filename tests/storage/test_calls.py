@@ -158,7 +158,7 @@ async def test_the_sums_of_pruned_days_are_neither_doubted_nor_rebuilt(store: St
     await store.prune(before=NOON)
     await store.record(call("late", attempt(), started_at=MIDNIGHT - 2))
     assert await store.check() == []
-    await store.rebuild_rollup()
+    await store.repair()
     assert await costs(store) == {("small",): 2_100}
 
 

@@ -9,7 +9,7 @@ from subprocess import CompletedProcess, run
 import pytest
 
 from tests.storage.samples import MIDNIGHT, NOON, attempt, budget, call, reservation
-from tierwise.storage.budgets import Committed
+from tierwise.storage.budgets import Charge, Committed
 from tierwise.storage.errors import DatabaseFull
 from tierwise.storage.ports import Store
 from tierwise.storage.records import CachedAnswer, CallRecord, CallStatus
@@ -67,6 +67,14 @@ async def test_a_spooled_call_settles_what_was_reserved_for_it(store: Store, fol
     assert [crossing.percent for crossing in await spool.replay(store)] == [50]
     account = await store.budget_spent("all", MIDNIGHT, now=NOON)
     assert (account.spent_nano_usd, account.reserved_nano_usd) == (600, 0)
+
+
+async def test_a_spooled_call_is_charged_to_what_it_says(store: Store, folder: Path) -> None:
+    await store.set_budget(budget(limit=1_000), period_start=MIDNIGHT)
+    charge = Charge(budget="all", period_start=MIDNIGHT)
+    await Spool(folder).keep(call("one", attempt(), unreserved=(charge,)))
+    await Spool(folder).replay(store)
+    assert (await store.budget_spent("all", MIDNIGHT, now=NOON)).spent_nano_usd == 700
 
 
 async def test_where_no_file_can_be_written_calls_wait_in_memory(store: Store, folder: Path) -> None:
@@ -139,3 +147,39 @@ async def test_a_spooled_file_that_is_cut_off_harms_no_other(store: Store, folde
     await spool.replay(store)
     assert await ledger(store) == [CALLS[1]]
     assert cut.exists()
+
+
+def abandon(path: Path) -> None:
+    """As a process leaves it that is killed before the file has its name."""
+    part = path.rename(path.with_suffix(".part"))
+    os.utime(part, (0, 0))
+
+
+async def test_a_whole_file_of_a_process_that_was_killed_is_written_down(store: Store, folder: Path) -> None:
+    await Spool(folder).keep(CALLS[0])
+    abandon(folder / "one.json")
+    [finding] = await Spool(folder).check()
+    assert finding.repairable
+    await Spool(folder).replay(store)
+    assert await ledger(store) == [CALLS[0]]
+    assert list(folder.glob("one*")) == []
+
+
+async def test_half_a_file_of_a_process_that_was_killed_goes(
+    store: Store, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await Spool(folder).keep(CALLS[0])
+    (folder / "one.json").write_text("{")
+    abandon(folder / "one.json")
+    await Spool(folder).replay(store)
+    assert await ledger(store) == []
+    assert list(folder.glob("one*")) == []
+    assert "A call is lost" in caplog.text
+
+
+async def test_a_file_that_is_being_written_is_left_to_its_writer(store: Store, folder: Path) -> None:
+    await Spool(folder).keep(CALLS[0])
+    part = (folder / "one.json").rename(folder / "one.part")
+    assert await Spool(folder).check() == []
+    await Spool(folder).replay(store)
+    assert list(folder.glob("one*")) == [part]

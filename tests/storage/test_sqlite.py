@@ -198,6 +198,19 @@ async def test_a_write_lock_held_by_another_is_waited_for_and_then_said(path: Pa
         assert await count(store) == 1
 
 
+async def test_the_time_in_the_queue_counts_as_waiting_for_the_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a call behind ten others would wait ten times as long for a lock that is not let go."""
+    async with open_store(path, max_cache_bytes=SIZE, busy_timeout=3600) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            asked_and_begun = iter((0.0, 3600.0))
+            monkeypatch.setattr("tierwise.storage.sqlite.database.monotonic", lambda: next(asked_and_begun))
+            with anyio.fail_after(30), pytest.raises(DatabaseBusy):
+                await store.record(call("a"))
+
+
 async def test_opening_while_another_prepares_the_file_says_that_it_is_busy(path: Path) -> None:
     await record(path, "a")
     with closing(sqlite3.connect(f"{path}.lock", isolation_level=None)) as other:
@@ -300,7 +313,7 @@ async def test_calls_of_an_earlier_version_are_read_and_corrected(path: Path) ->
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("".join(script.read_text("utf-8") for script in scripts) + OF_VERSION_2)
     async with open_store(path, max_cache_bytes=SIZE) as store:
-        await store.rebuild_rollup()
+        await store.repair()
         found = [batch async for batch in store.export_calls(start=0, end=NOON + 1)]
         assert found == [[call("a", attempt(cache_read_tokens=4))]]
         assert await store.set_costs([("a", 0, 5)]) == 1

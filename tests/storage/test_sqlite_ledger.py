@@ -71,9 +71,9 @@ async def test_sums_that_are_not_those_of_the_calls_are_found_and_made_anew(
         assert await store.check() == []
         before = execute(path, "SELECT * FROM usage")
         execute(path, damage.format(span=span, quarter=NOON // QUARTER // span * span))
-        [sentence] = await store.check()
-        assert sentence.startswith("On 2026-11-18 (UTC), ")
-        await store.rebuild_rollup()
+        *_, finding = await store.check()
+        assert finding.text.startswith("On 2026-11-18 (UTC), ")
+        await store.repair()
         assert await store.check() == []
         assert execute(path, "SELECT * FROM usage") == before
 
@@ -82,8 +82,8 @@ async def test_a_call_that_lost_its_rows_is_found(path: Path) -> None:
     async with open_store(path, max_cache_bytes=0) as store:
         await three_days(store)
         execute(path, "DELETE FROM attempts WHERE call = 1")
-        [sentence] = await store.check()
-        assert sentence.startswith("On 2026-11-17 (UTC), ")
+        [finding] = await store.check()
+        assert finding.text.startswith("On 2026-11-17 (UTC), ")
 
 
 async def test_a_day_that_is_pruned_while_sums_are_made_anew_keeps_its_own(path: Path) -> None:

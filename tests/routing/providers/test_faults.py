@@ -176,6 +176,15 @@ async def test_a_failure_that_goes_on_and_on_is_still_that_failure(
 
 
 @pytest.mark.parametrize("streamed", [False, True])
+async def test_the_beginning_of_a_long_failure_says_what_it_is(
+    provider: LiteLLMProvider, fake: FakeProvider, call: UpstreamCall, streamed: bool
+) -> None:
+    told = "This model's maximum context length is 10 tokens. You sent: " + "word " * 200_000
+    fake.always(call.model, fake_provider.refusal(400, told))
+    assert type(await failure(provider, call, streamed)) is errors.ContextWindowExceeded
+
+
+@pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("fault", [faults.slow_headers(), faults.slow_body()], ids=["headers", "body"])
 async def test_an_answer_that_trickles_ends_with_the_time_limit(
     provider: LiteLLMProvider, fake: FakeProvider, wire: Wire, fault: Behaviour, streamed: bool

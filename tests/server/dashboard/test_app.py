@@ -77,6 +77,7 @@ async def test_hosts_that_show_no_apps_get_the_figures_alone(
 ):
     async with busy.client(extensions=extensions) as client:
         result = await client.call_tool("usage_summary")
+        assert not any(tool.meta for tool in (await client.list_tools()).tools)
     assert DATA not in (result.meta or {})
     assert structured(result)["total_calls"] == 2
 

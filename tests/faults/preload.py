@@ -1,0 +1,11 @@
+"""What every worker starts with: imported once, by the server that workers are forked from."""
+
+import gc
+
+from tests.faults import worker as worker
+from tierwise.routing.price_map import packaged_price_map
+from tierwise.routing.providers.litellm import loading
+
+loading().result()
+packaged_price_map()
+gc.freeze()
