@@ -78,7 +78,7 @@ function splitSwitch(changed) {
 }
 
 function drawSpend({ overTime, split }, card) {
-  const parts = (split === "tier" ? overTime.by_tier : overTime.by_model).filter((part) => part.cost.some((cost) => cost !== 0));
+  const parts = (split === "tier" ? byTier(overTime.by_tier, (it) => it.name) : overTime.by_model).filter((part) => part.cost.some((cost) => cost !== 0));
   const colours = partColours(parts, split === "tier");
   const columns = [["Begins", false], ["Together", true], ...parts.map((part) => [partName(part), true])];
   const rows = overTime.starts.map((start, i) => [
@@ -117,11 +117,11 @@ function drawSavings(it) {
 
 // Routing mix
 
-function drawMix({ tiers, models, calls }) {
-  const cells = (it) => [count(it.calls), percent(it.calls, calls), dollars(it.cost), shortCount(it.tokens), count(it.failed_calls)];
+function drawMix({ tiers, models, whole }) {
+  const cells = (it) => [count(it.calls), percent(it.calls, whole), dollars(it.cost), shortCount(it.tokens), count(it.failed_calls)];
   return [
-    h("ul", { class: "rows" }, tiers.map((it) =>
-      barRow(tierName(it.key), `${percent(it.calls, calls)} of calls · ${dollars(it.cost)}`, [bar(`var(${TIER_COLOURS[it.key] ?? "--c8"})`, calls ? it.calls / calls : 0)]))),
+    h("ul", { class: "rows" }, byTier(tiers, (it) => it.key).map((it) =>
+      barRow(tierName(it.key), `${percent(it.calls, whole)} of calls · ${dollars(it.cost)}`, [bar(`var(${TIER_COLOURS[it.key] ?? "--c8"})`, whole ? it.calls / whole : 0)]))),
     styled(scrolling("Models", table(
       "The models that served them",
       [["Model", false], ["Calls", true], ["Share", true], ["Cost", true], ["Tokens", true], ["Failed", true]],

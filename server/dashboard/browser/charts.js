@@ -1,7 +1,11 @@
 "use strict";
 // Charts over time, drawn by uPlot. Each can be walked through with the arrow keys, and has a table behind it.
 
-const TIER_COLOURS = { simple: "--simple", standard: "--standard", complex: "--complex" };
+// Without a prototype, whose names a tier could have.
+const TIER_COLOURS = { __proto__: null, simple: "--simple", standard: "--standard", complex: "--complex" };
+const _TIERS = Object.keys(TIER_COLOURS);
+/** From simple to complex, and whatever else there is after them. */
+const byTier = (items, name) => items.toSorted((a, b) => ((_TIERS.indexOf(name(a)) + 4) % 4) - ((_TIERS.indexOf(name(b)) + 4) % 4));
 const OTHERS = 8; // the place of the colour of whatever has no series of its own
 
 /** A colour of the style sheet as the canvas takes it: light or dark is decided here. */

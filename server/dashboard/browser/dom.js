@@ -38,6 +38,7 @@ function dollars(value) {
   return `${value < 0 ? "−" : ""}$${text}`;
 }
 
+const calls = (number) => `${shortCount(number)} ${number === 1 ? "call" : "calls"}`;
 const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)}%` : "–");
 const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`);
 const named = (name) => (name === "" ? "(none)" : name);

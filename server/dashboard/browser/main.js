@@ -19,11 +19,11 @@ const left = [
   new Card({ id: "budgets", title: "Budgets", about: "Whatever the filters.", slice: (it) => (it.budgets?.length ? { budgets: it.budgets, leftOut: it.budgets_left_out } : null), draw: drawBudgets }),
 ];
 const right = [
-  new Card({ id: "mix", title: "Routing mix", about: "Where the calls went.", slice: (it) => !it.tiers ? null : { tiers: it.tiers, models: it.models, calls: it.summary.total_calls }, draw: drawMix }),
+  new Card({ id: "mix", title: "Routing mix", about: "Where the calls went.", slice: (it) => !it.tiers ? null : { tiers: it.tiers, models: it.models, whole: it.summary.total_calls }, draw: drawMix }),
   new Card({ id: "latency", title: "Latency", about: "Of the newest 1,000 calls: from the median to what 95% stay within.", slice: (it) => (it.latencies?.length ? it.latencies : null), draw: drawLatency }),
 ];
 const below = [
-  new Card({ id: "calls", title: "Recent calls", wide: true, slice: (it) => (it.recent_calls?.length ? { calls: it.recent_calls, timeZone: it.time_zone } : null), draw: drawCalls }),
+  new Card({ id: "calls", title: "Recent calls", wide: true, slice: (it) => (it.recent_calls?.length ? { recent: it.recent_calls, timeZone: it.time_zone } : null), draw: drawCalls }),
   new Card({ id: "health", title: "Health of the providers", about: "Whatever the filters.", wide: true, slice: (it) => (it.health === undefined ? null : { health: it.health, problem: it.health_problem }), draw: drawHealth }),
 ];
 const cards = [spend, ...left, ...right, ...below];
@@ -96,15 +96,13 @@ async function look({ aloud = false } = {}) {
 
 function arrived(found, aloud = false) {
   data = found;
-  byId("login").hidden = true;
+  wanting(false);
   byId("alert").hidden = true;
-  byId("main").hidden = false;
-  byId("forget").hidden = !source.token;
   fillFilters();
   show();
-  const { total_calls: calls, total_cost_usd: cost, start, end } = data.summary;
+  const { total_calls: number, total_cost_usd: cost, start, end } = data.summary;
   byId("status").textContent = start === end ? `${dayOf(start)}${zoneText()}` : `${dayOf(start)} – ${dayOf(end)}${zoneText()}`;
-  if (aloud) announce(`${count(calls)} calls, ${dollars(cost)}.`);
+  if (aloud) announce(`${calls(number)}, ${dollars(cost)}.`);
 }
 
 const zoneText = () => (data.time_zone ? `, ${data.time_zone}` : "");
@@ -136,13 +134,19 @@ function failed(error) {
 
 // The token
 
+function wanting(token) {
+  byId("login").hidden = !token;
+  byId("main").hidden = token;
+  byId("refresh").hidden = token;
+  byId("live").hidden = token || source.app;
+  byId("forget").hidden = token || !source.token;
+}
+
 function wantToken(complaint) {
   source.token = null;
   data = null;
-  byId("main").hidden = true;
-  byId("forget").hidden = true;
+  wanting(true);
   byId("status").textContent = "";
-  byId("login").hidden = false;
   byId("alert").textContent = complaint;
   byId("alert").hidden = !complaint;
   byId("token").focus();
@@ -208,6 +212,7 @@ if (source.app) {
   let kept = "";
   try { kept = localStorage.getItem("tierwise-theme") ?? ""; } catch { /* storage is switched off */ }
   byId("theme").value = kept;
+  window.addEventListener("hashchange", () => location.reload()); // an address with another token, in this tab
   paint(kept);
   look();
 }

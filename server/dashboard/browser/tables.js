@@ -59,8 +59,8 @@ function drawHealth({ health, problem }) {
   return [scrolling("Health of the providers", table(`Of the last ${count(health.window_s / 60)} minutes`, columns, rows), true)];
 }
 
-function drawCalls({ calls, timeZone }) {
-  const rows = calls.map((it) => [
+function drawCalls({ recent, timeZone }) {
+  const rows = recent.map((it) => [
     h("time", { datetime: it.at, class: "once" }, moment(it.at)),
     it.model,
     tierName(it.tier),
@@ -91,8 +91,8 @@ function drawTiles(it) {
     tile("Spend", dollars(it.total_cost_usd), days, "spend"),
     tile("Saved", dollars(it.saved_usd), "against the complex tier's first model", "saved"),
     tile("Calls", shortCount(it.total_calls), `${shortCount(it.total_tokens)} tokens`, "calls"),
-    tile("From the cache", percent(it.cached_calls, it.total_calls), `${shortCount(it.cached_calls)} calls, about ${dollars(it.cache_saved_usd)}`, "cache"),
-    tile("Failed", percent(it.failed_calls, it.total_calls), `${shortCount(it.failed_calls)} calls`, "failed"),
+    tile("From the cache", percent(it.cached_calls, it.total_calls), `${calls(it.cached_calls)}, about ${dollars(it.cache_saved_usd)}`, "cache"),
+    tile("Failed", percent(it.failed_calls, it.total_calls), calls(it.failed_calls), "failed"),
     tile("A month like this", dollars(it.projected_monthly_cost), "30 days at this rate", "month"),
   ];
 }

@@ -162,7 +162,7 @@ async def test_days_from_one_to_another_stay_those_that_were_asked_for(busy: Ins
         await host.show(start="2026-01-01", filters={"tenant": "acme"})
         await expect(host.app.locator("#filter-days option:checked")).to_have_text("2026-01-01 – today")  # noqa: RUF001
         await host.app.locator("#refresh").click()
-        await expect(host.app.locator("#announcements")).to_have_text("1 calls, $0.03.")
+        await expect(host.app.locator("#announcements")).to_have_text("1 call, $0.03.")
         arguments = {"start": "2026-01-01", "filters": {"tenant": "acme"}}
         assert host.asked[-1]["arguments"] == arguments
 

@@ -313,6 +313,8 @@ async def test_the_address_loses_the_token_and_the_tab_keeps_it(busy: Installati
         await page.click("#forget")
         await expect(page.locator("#login")).to_be_visible()
         await expect(page.locator("main")).to_be_hidden()
+        await page.goto(url)
+        await expect(page.locator("#calls")).to_be_visible()
 
 
 async def test_without_the_token_the_page_asks_for_it(busy: Installation, opened: Opened):
