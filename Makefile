@@ -10,7 +10,11 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --univ
 
 PROXY := .cache/proxy
 
-.PHONY: help setup demo demo-fake test proxy lint wheel interop manifests bench faults lock train clean
+UPLOT := 1.6.32
+UPLOT_SHA256 := 4b8a8191e425658e3ea8c8c1314b0fc679c861ee3a1af2b20c7b16ba50b5133d
+VENDORED := server/dashboard/vendor
+
+.PHONY: help setup demo demo-fake test proxy lint wheel interop manifests bench faults lock vendor train clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -65,6 +69,15 @@ lock: $(BIN)/python ## Lock what pyproject.toml asks for; ARGS=--upgrade takes t
 	$(COMPILE) $(ARGS) --no-deps requirements/semantic.in -o requirements/semantic.txt
 	grep -o '^litellm==[0-9.]*' requirements/runtime.txt | sed 's/==/[proxy]==/' \
 		| $(COMPILE) $(ARGS) - -o requirements/proxy.txt
+
+vendor: ## Fetch the dashboard's chart library anew, by its pinned hash (needs npm)
+	@rm -rf .cache/vendor && mkdir -p .cache/vendor
+	@npm pack uplot@$(UPLOT) --silent --pack-destination .cache/vendor
+	@echo "$(UPLOT_SHA256)  .cache/vendor/uplot-$(UPLOT).tgz" | sha256sum --check --quiet
+	@tar -xzf .cache/vendor/uplot-$(UPLOT).tgz -C .cache/vendor
+	@cp .cache/vendor/package/dist/uPlot.iife.min.js .cache/vendor/package/dist/uPlot.min.css $(VENDORED)
+	@cp .cache/vendor/package/LICENSE $(VENDORED)/LICENSE.uPlot
+	@cd $(VENDORED) && sha256sum LICENSE.uPlot uPlot.iife.min.js uPlot.min.css > SHA256SUMS
 
 train: $(READY) ## Fit the weights of the analyser anew, and measure them
 	@$(BIN)/python -m tierwise.routing.training

@@ -227,6 +227,19 @@ def models(invocation: Invocation, as_json: bool) -> None:
 
 
 @main.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; default: a free one."
+)
+@click.option("--no-open", is_flag=True, help="Print the address, and open no browser.")
+@click.pass_obj
+def dashboard(invocation: Invocation, port: int, no_open: bool) -> None:
+    """Show spend, savings, budgets and recent calls in the browser, as they come."""
+    from tierwise.server.commands.dashboard import run_dashboard
+
+    run_dashboard(*invocation.load(), port, opens=not no_open)
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_obj
 def doctor(invocation: Invocation, as_json: bool) -> None:

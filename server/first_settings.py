@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tierwise.routing.catalog import Catalog
-from tierwise.routing.local import LocalServer, ladder
-from tierwise.routing.models import Model
+from tierwise.routing.catalog.catalog import Catalog
+from tierwise.routing.catalog.local import LocalServer, ladder
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.request import Tier
 
 _OF_TIER = {

@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from tierwise.routing.engine import Engine
 from tierwise.server import completion, prompts, resources
+from tierwise.server.dashboard import app
 from tierwise.server.logs import redactor
 from tierwise.server.retention import prune_daily
 from tierwise.server.settings import Settings
@@ -53,7 +54,7 @@ async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Serv
         tasks.start_soon(subscriptions.notify_forever)
         tasks.start_soon(prune_daily, engine.store, settings.usage_tracking)
         handlers = _Handlers(engine, settings, lambda: tasks.start_soon(engine.load_ahead))
-        yield Server(
+        server: Server[Any] = Server(
             **_identity(),
             get_tool_input_schema=handlers.input_schema,
             on_list_tools=handlers.list_tools,
@@ -68,6 +69,8 @@ async def open_server(engine: Engine, settings: Settings) -> AsyncGenerator[Serv
             on_unsubscribe_resource=subscriptions.unsubscribe,
             on_subscriptions_listen=subscriptions.listen,
         )
+        server.extensions[app.EXTENSION] = {}
+        yield server
         tasks.cancel_scope.cancel()
 
 
@@ -127,7 +130,11 @@ class _Handlers:
         if not self._loading:
             self._loading = True
             self._load_ahead()
-        return types.ListToolsResult(tools=[tool.declaration for tool in self._tools.values()])
+        if app.shows_apps(ctx):
+            declared = [tool.declaration_with_app() for tool in self._tools.values()]
+        else:
+            declared = [tool.declaration for tool in self._tools.values()]
+        return types.ListToolsResult(tools=declared)
 
     async def call_tool(
         self, ctx: RequestContext, params: types.CallToolRequestParams
@@ -192,7 +199,7 @@ class _Handlers:
             raise MCPError(types.INTERNAL_ERROR, _UNEXPECTED) from None
 
     def _context(self, ctx: RequestContext) -> ToolContext:
-        return ToolContext(self._engine, self._settings, _progress_reporter(ctx))
+        return ToolContext(self._engine, self._settings, _progress_reporter(ctx), app.shows_apps(ctx))
 
 
 def _progress_reporter(ctx: RequestContext) -> Callable[[float, str], Awaitable[None]] | None:

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from mcp.shared.exceptions import MCPError
@@ -14,6 +14,7 @@ from tierwise.routing.clock import zone
 from tierwise.routing.errors import InvalidRequest
 from tierwise.server import budgets, usage
 from tierwise.server.clock import MAX_DAYS, Period, last_days
+from tierwise.server.dashboard import app
 from tierwise.server.export_resource import MIME_TYPES, ExportedFile, exported, exports_folder
 from tierwise.server.health import providers_health
 from tierwise.server.savings import savings
@@ -34,6 +35,7 @@ class Content(NamedTuple):
 
     text: str | bytes
     mime_type: str = _MIME_TYPE
+    meta: dict[str, Any] | None = None
 
 
 Reader = Callable[[ToolContext], Awaitable[Content]]
@@ -47,6 +49,7 @@ class FixedResource:
     title: str
     description: str
     read: Reader
+    mime_type: str = _MIME_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,12 @@ async def _health(context: ToolContext) -> Content:
 
 async def _rules(context: ToolContext) -> Content:
     return Content(_RULES.dump_json(await routing_rules(context)).decode())
+
+
+async def _app(context: ToolContext) -> Content:
+    from tierwise.server.dashboard.page import page
+
+    return Content(page("mcp"), app.MIME_TYPE, app.PAGE_META)
 
 
 def _summary(days: str) -> Reader:
@@ -170,6 +179,7 @@ FIXED = {
             _health,
         ),
         FixedResource("routing://rules", "Routing rules", "Each tier with its models and scores", _rules),
+        FixedResource(app.URI, "Usage", "The page that shows what usage_summary tells", _app, app.MIME_TYPE),
     )
 }
 
@@ -225,7 +235,11 @@ def listed() -> list[Resource]:
     """The resources as `resources/list` shows them."""
     return [
         Resource(
-            uri=item.uri, name=item.uri, title=item.title, description=item.description, mime_type=_MIME_TYPE
+            uri=item.uri,
+            name=item.uri,
+            title=item.title,
+            description=item.description,
+            mime_type=item.mime_type,
         )
         for item in FIXED.values()
     ]
@@ -251,10 +265,10 @@ async def read(context: ToolContext, uri: str) -> TextResourceContents | BlobRes
     Raises:
         MCPError: -32602, with a sentence, where there is no such resource or a parameter is wrong.
     """
-    text, mime_type = await _reader(uri)(context)
+    text, mime_type, meta = await _reader(uri)(context)
     if isinstance(text, bytes):
         return BlobResourceContents(uri=uri, blob=base64.b64encode(text).decode(), mime_type=mime_type)
-    return TextResourceContents(uri=uri, text=text, mime_type=mime_type)
+    return TextResourceContents(uri=uri, text=text, mime_type=mime_type, _meta=meta)
 
 
 def _reader(uri: str) -> Reader:

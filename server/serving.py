@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import signal
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,6 +10,7 @@ from typing import Any, Literal, cast
 
 import anyio
 import anyio.abc
+from anyio import to_thread
 from mcp.server.lowlevel import Server
 
 from tierwise.routing.engine import Engine
@@ -16,6 +18,7 @@ from tierwise.server.logs import log_to_stderr, redactor
 from tierwise.server.mcp_server import broken_server, open_server
 from tierwise.server.runtime import open_runtime, run
 from tierwise.server.settings import Settings
+from tierwise.server.tools.base import ToolContext
 from tierwise.server.transports.stdio import Wire, serve_stdio
 from tierwise.storage.errors import TierwiseError
 
@@ -39,6 +42,18 @@ def run_http(transport: str, settings: Settings, environ: Mapping[str, str]) -> 
             missing that keeps others out.
     """
     run(_serve_http, cast("Literal['http', 'sse']", transport), settings, environ)
+
+
+def run_dashboard(
+    settings: Settings, environ: Mapping[str, str], port: int, show: Callable[[str], None]
+) -> None:
+    """Serve the dashboard alone, to this machine and whoever has a token that is made for this run, until a
+    signal comes. `show` gets the address with the token and is called in a thread; port 0 takes any.
+
+    Raises:
+        TierwiseError: the database cannot be used, or the port cannot be listened on.
+    """
+    run(_serve_dashboard, settings, environ, port, show)
 
 
 async def _serve_stdio(wire: Wire, load: Callable[[], Loaded]) -> None:
@@ -65,8 +80,9 @@ async def _working_or_broken(load: Callable[[], Loaded]) -> AsyncGenerator[Serve
 async def _serve_http(
     transport: Literal["http", "sse"], settings: Settings, environ: Mapping[str, str]
 ) -> None:
+    from tierwise.server.dashboard.routes import dashboard_routes
     from tierwise.server.transports.door import open_door
-    from tierwise.server.transports.http import serve_http
+    from tierwise.server.transports.http import mcp_app, serve_http
 
     stop = anyio.Event()
     with open_door(settings.server, environ) as door:
@@ -75,8 +91,36 @@ async def _serve_http(
             async with open_runtime(settings, environ) as engine, open_server(engine, settings) as server:
                 tasks.start_soon(engine.load_ahead)
                 tasks.start_soon(_give_up_when, stop, engine)
-                await serve_http(server, transport, door, stop)
+                door.announce("/mcp" if transport == "http" else "/sse")
+                routes = dashboard_routes(ToolContext(engine, settings))
+                await serve_http(mcp_app(server, transport, routes, stop), door, stop)
             tasks.cancel_scope.cancel()
+
+
+async def _serve_dashboard(
+    settings: Settings, environ: Mapping[str, str], port: int, show: Callable[[str], None]
+) -> None:
+    from starlette.applications import Starlette
+
+    from tierwise.server.dashboard.routes import PATH, dashboard_routes
+    from tierwise.server.transports.door import open_door
+    from tierwise.server.transports.http import serve_http
+
+    stop = anyio.Event()
+    token = secrets.token_urlsafe(32)
+    own = settings.server.model_copy(update={"host": "127.0.0.1", "port": port})
+    with open_door(own, {**environ, own.token_env: token}) as door:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(_on_signal, stop.set)
+            async with open_runtime(settings, environ) as engine:
+                app = Starlette(routes=dashboard_routes(ToolContext(engine, settings)))
+                tasks.start_soon(_shown, show, f"{door.url}{PATH}#token={token}")
+                await serve_http(app, door, stop)
+            tasks.cancel_scope.cancel()
+
+
+async def _shown(show: Callable[[str], None], url: str) -> None:
+    await to_thread.run_sync(show, url, abandon_on_cancel=True)  # a browser may stay in the foreground
 
 
 async def _give_up_when(stop: anyio.Event, engine: Engine) -> None:

@@ -27,6 +27,8 @@ NO_FILTERS: Filters = MappingProxyType({})
 
 FORGOTTEN_AFTER_MS = 24 * 60 * 60 * 1000
 """A breaker whose last failure is a day old is let go when another fails."""
+MOST_LOOKED_AT = 20_000
+"""Calls among which `recent_calls` finds those asked for."""
 MOST_BREAKERS = 1000
 """As many are read; whoever makes up names of models could make more."""
 
@@ -136,6 +138,17 @@ class Ledger(ABC):
         With `filters`, those that have every value in them; provider and model are those that served.
         `features` are left out. Each batch is a reading of its own, so a slow consumer holds nobody
         up; calls recorded meanwhile are in it if they started later than those already given.
+        """
+
+    @abstractmethod
+    async def recent_calls(
+        self, *, start: int, end: int, limit: int, filters: Filters = NO_FILTERS
+    ) -> list[CallRecord]:
+        """The last `limit` calls started in [start, end) that have every value in `filters`, newest first.
+
+        Provider and model are those that served. With `filters` only the last `MOST_LOOKED_AT` calls of
+        that time are looked at, so that it takes as long in a large ledger as in a small one. `features`
+        are left out.
         """
 
     @abstractmethod

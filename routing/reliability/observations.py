@@ -75,8 +75,8 @@ def _observation(samples: Sequence[AttemptSample], now: int) -> Observation:
         answered=len(answered),
         failed=len(failed),
         failovers=sum(sample.left for sample in failed),
-        p50_ms=_percentile(latencies, 0.5),
-        p95_ms=_percentile(latencies, 0.95),
+        p50_ms=percentile(latencies, 0.5) if latencies else None,
+        p95_ms=percentile(latencies, 0.95) if latencies else None,
         ms_per_token=_ms_per_token(answered, now),
         last_error=failed[0].outcome if failed else None,
         last_error_at=failed[0].started_at if failed else None,
@@ -84,9 +84,9 @@ def _observation(samples: Sequence[AttemptSample], now: int) -> Observation:
     )
 
 
-def _percentile(ascending: Sequence[float], share: float) -> float | None:
-    """The least value that so large a share of them do not pass."""
-    return ascending[ceil(share * len(ascending)) - 1] if ascending else None
+def percentile(ascending: Sequence[float], share: float) -> float:
+    """The least of these values, of which there is one at least, that so large a share does not pass."""
+    return ascending[ceil(share * len(ascending)) - 1]
 
 
 def _ms_per_token(answered: Sequence[AttemptSample], now: int) -> float | None:

@@ -59,7 +59,7 @@ def run_analyze(settings: Settings, environ: Mapping[str, str], prompt: str, *, 
 
 async def _analyze(settings: Settings, environ: Mapping[str, str], arguments: AnalyzeArguments) -> Analysis:
     async with open_runtime(settings, environ) as engine:
-        return await analysis(ToolContext(engine, settings, None), arguments)
+        return await analysis(ToolContext(engine, settings), arguments)
 
 
 def run_jsonl(settings: Settings, lines: BinaryIO, out: TextIO) -> int:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.routing.catalog import Catalog
-from tierwise.routing.inventory import Inventory
+from tierwise.routing.catalog.catalog import Catalog
+from tierwise.routing.catalog.inventory import Inventory
+from tierwise.routing.catalog.local import LocalServer, find_local_servers
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.keys import PROVIDER_KEY_VARIABLES
-from tierwise.routing.local import LocalServer, find_local_servers
-from tierwise.routing.models import Model
 from tierwise.routing.request import Tier
 from tierwise.server.commands.console import note, write_table
 from tierwise.server.commands.install import Options, found_hosts, run_install, this_system

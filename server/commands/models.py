@@ -39,7 +39,7 @@ def run_models(settings: Settings, environ: Mapping[str, str], *, as_json: bool)
 
 async def _models(settings: Settings, environ: Mapping[str, str]) -> ModelList:
     async with open_runtime(settings, environ) as engine:
-        return await model_list(ToolContext(engine, settings, None))
+        return await model_list(ToolContext(engine, settings))
 
 
 def _price(usd_per_million: float | None) -> str:

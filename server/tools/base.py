@@ -65,8 +65,10 @@ class ToolContext:
 
     engine: Engine
     settings: Settings
-    report_progress: Callable[[float, str], Awaitable[None]] | None
+    report_progress: Callable[[float, str], Awaitable[None]] | None = None
     """Sends (seconds, text so far) to the caller; None if nobody asked for progress."""
+    shows_apps: bool = False
+    """The caller shows MCP Apps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Answer:
     """None writes the structured result as compact JSON."""
     media: tuple[ContentBlock, ...] = ()
     """What comes after the text."""
+    meta: dict[str, Any] | None = None
+    """What goes to the host beside the result, and not to the model."""
 
 
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
@@ -94,6 +98,8 @@ class Tool(Generic[ArgumentsT]):
     result: type[BaseModel]
     annotations: ToolAnnotations
     handler: Callable[[ToolContext, ArgumentsT], Awaitable[Answer]]
+    app: str | None = None
+    """The URI of the MCP App that shows the results."""
 
     @cached_property
     def declaration(self) -> ToolDeclaration:
@@ -106,6 +112,11 @@ class Tool(Generic[ArgumentsT]):
             output_schema=compact_schema(self.result, output=True),
             annotations=self.annotations,
         )
+
+    def declaration_with_app(self) -> ToolDeclaration:
+        """The same for hosts that show MCP Apps."""
+        meta = {"ui": {"resourceUri": self.app}} if self.app else None
+        return self.declaration.model_copy(update={"meta": meta})
 
     def parse(self, arguments: Mapping[str, Any]) -> ArgumentsT:
         """The arguments as the handler takes them.
@@ -129,6 +140,7 @@ class Tool(Generic[ArgumentsT]):
         return CallToolResult(
             content=[TextContent(text=text), *answer.media],
             structured_content=answer.structured.model_dump(mode="json", exclude_unset=True),
+            _meta=answer.meta,
         )
 
 

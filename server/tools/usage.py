@@ -10,6 +10,7 @@ from tierwise.routing.clock import today, zone
 from tierwise.routing.errors import InvalidRequest
 from tierwise.server import usage
 from tierwise.server.clock import MAX_DAYS, Period
+from tierwise.server.dashboard import app
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
 from tierwise.storage.records import Attribute, Dimension, MetadataKey
 
@@ -110,7 +111,15 @@ class TodayArguments(Arguments):
 
 async def usage_summary(context: ToolContext, arguments: SummaryArguments) -> Answer:
     query = arguments.query(context.settings.usage_tracking.time_zone)
-    return Answer(await usage.usage_summary(context.engine.store, query))
+    summary = await usage.usage_summary(context.engine.store, query)
+    return Answer(summary, meta=await _shown(context, query) if context.shows_apps else None)
+
+
+async def _shown(context: ToolContext, query: usage.UsageQuery) -> dict[str, Any]:
+    """What the MCP App shows of the same calls."""
+    from tierwise.server.dashboard.data import dashboard  # which most starts have no use for
+
+    return {app.DATA: (await dashboard(context, query)).model_dump(mode="json", exclude_unset=True)}
 
 
 async def today_usage(context: ToolContext, arguments: TodayArguments) -> Answer:
@@ -126,6 +135,7 @@ USAGE_SUMMARY = Tool(
     result=usage.UsageSummary,
     annotations=_READS,
     handler=usage_summary,
+    app=app.URI,
 )
 
 TODAY_USAGE = Tool(

@@ -1,4 +1,4 @@
-"""Who may speak to the server over HTTP: whoever has the token. /healthz is open, and tells nothing.
+"""Who may speak to the server over HTTP: whoever has the token. What is open tells nothing.
 
 The SDK's `TokenVerifier` is the seam: whatever maps a token to an `AccessToken`, or to nobody, lets in.
 """
@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tierwise.server.errors import ConfigurationError
 from tierwise.server.settings import ServerSettings
 
-OPEN_PATHS = frozenset({"/healthz"})
-"""Answered without a token."""
+OPEN_PATHS = frozenset({"/healthz", "/dashboard"})
+"""Answered without a token; the page of the dashboard holds no data, and asks for the token that gets it."""
 
 _FEWEST_CHARACTERS = 16
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")

@@ -37,9 +37,14 @@ class Door:
         known = authenticated(app, self.verifier) if self.verifier else app
         return _HostsAndOrigins(known, self.settings)
 
-    def announce(self, path: str) -> None:
+    @property
+    def url(self) -> str:
+        """The address without a path."""
         host, port = self.listener.getsockname()[:2]
-        _log.warning("Serving MCP at http://%s:%d%s", f"[{host}]" if ":" in host else host, port, path)
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def announce(self, path: str) -> None:
+        _log.warning("Serving MCP at %s%s", self.url, path)
         if not self.loopback:
             _log.warning("This is plain HTTP: without TLS before it, others can read the token and prompts.")
 

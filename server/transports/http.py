@@ -1,7 +1,7 @@
-"""MCP over HTTP: streamable HTTP at /mcp, or the older HTTP+SSE at /sse."""
+"""MCP over HTTP: streamable HTTP at /mcp, or the older HTTP+SSE at /sse; and whatever else is served."""
 
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tierwise.server.transports.door import Door
 
@@ -29,13 +29,19 @@ _GRACE_SECONDS = 1
 """For which connections may finish when the server is told to stop."""
 
 
-async def serve_http(
-    server: Server[Any], transport: Literal["http", "sse"], door: Door, stop: anyio.Event
-) -> None:
+def mcp_app(
+    server: Server[Any], transport: Literal["http", "sse"], routes: Sequence[Route], stop: anyio.Event
+) -> Starlette:
+    """MCP by that transport, /healthz, and `routes`."""
+    if transport == "http":
+        return _http_app(server, routes)
+    return _sse_app(server, routes, stop)
+
+
+async def serve_http(app: ASGIApp, door: Door, stop: anyio.Event) -> None:
     """Serve until `stop` is set; then connections have a second to finish."""
-    door.announce("/mcp" if transport == "http" else "/sse")
     config = uvicorn.Config(
-        door.guarding(_http_app(server) if transport == "http" else _sse_app(server, stop)),
+        door.guarding(app),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -70,16 +76,16 @@ async def _healthz(request: Request) -> Response:
 _HEALTHZ = Route("/healthz", _healthz)
 
 
-def _http_app(server: Server[Any]) -> Starlette:
+def _http_app(server: Server[Any], routes: Sequence[Route]) -> Starlette:
     return server.streamable_http_app(
         transport_security=_CHECKED_BEFORE,
         max_request_body_size=MAX_BODY_BYTES,
         max_sessions=MAX_SESSIONS,
-        custom_starlette_routes=[_HEALTHZ],
+        custom_starlette_routes=[_HEALTHZ, *routes],
     )
 
 
-def _sse_app(server: Server[Any], stop: anyio.Event) -> Starlette:
+def _sse_app(server: Server[Any], routes: Sequence[Route], stop: anyio.Event) -> Starlette:
     transport = SseServerTransport(
         "/messages/", security_settings=_CHECKED_BEFORE, max_request_body_size=MAX_BODY_BYTES
     )
@@ -88,6 +94,7 @@ def _sse_app(server: Server[Any], stop: anyio.Event) -> Starlette:
             Route("/sse", _SseEndpoint(server, transport, stop), methods=["GET"]),
             Mount("/messages/", app=transport.handle_post_message),
             _HEALTHZ,
+            *routes,
         ]
     )
 

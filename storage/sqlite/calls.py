@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Iterable
 from itertools import groupby
 from typing import Any
 
+from tierwise.storage.ports import MOST_LOOKED_AT
 from tierwise.storage.records import AttemptRecord, AttemptSample, CallRecord, CallStatus, Filters
 from tierwise.storage.sqlite.database import Database, Row
 from tierwise.storage.sqlite.filters import condition
@@ -42,6 +43,23 @@ _PAGE = f"""
     LEFT JOIN labels AS tried ON tried.id = attempts.labels
     ORDER BY page.started_at, page.id, ordinal
 """  # noqa: S608  our own names
+_NEWEST = f"""
+    SELECT {", ".join(_COLUMNS)}
+    FROM (
+        SELECT id FROM (
+            SELECT id, started_at, labels, metadata FROM calls
+            WHERE started_at >= :start AND started_at < :end
+            ORDER BY started_at DESC, id DESC LIMIT :looked_at
+        )
+        WHERE {{wanted}}
+        ORDER BY started_at DESC, id DESC LIMIT :limit
+    ) AS chosen
+    CROSS JOIN calls AS page ON page.id = chosen.id
+    CROSS JOIN labels AS own ON own.id = page.labels
+    LEFT JOIN attempts ON attempts.call = page.id
+    LEFT JOIN labels AS tried ON tried.id = attempts.labels
+    ORDER BY page.started_at DESC, page.id DESC, ordinal
+"""  # noqa: S608  our own names
 _RECENT = """
     SELECT provider, model, outcome, attempts.started_at, latency_us, output_tokens, EXISTS (
         SELECT 1 FROM attempts AS next
@@ -76,9 +94,27 @@ async def read_calls(
     query = _PAGE.format(wanted=wanted)
     parameters |= {"started_at": start, "id": 0, "end": end, "batch": batch}
     while rows := await database.fetch(query, parameters):
-        calls = [_call(list(lines)) for _, lines in groupby(rows, key=lambda row: row[0])]
+        calls = _calls(rows)
         parameters |= {"started_at": calls[-1].started_at, "id": rows[-1][0]}
         yield calls
+
+
+async def read_newest(
+    database: Database, start: int, end: int, limit: int, filters: Filters
+) -> list[CallRecord]:
+    """See `Ledger.recent_calls`."""
+    wanted, parameters = condition(filters)
+    parameters |= {
+        "start": start,
+        "end": end,
+        "limit": limit,
+        "looked_at": MOST_LOOKED_AT if filters else limit,
+    }
+    return _calls(await database.fetch(_NEWEST.format(wanted=wanted), parameters))
+
+
+def _calls(rows: Iterable[Row]) -> list[CallRecord]:
+    return [_call(list(lines)) for _, lines in groupby(rows, key=lambda row: row[0])]
 
 
 def _call(rows: list[Row]) -> CallRecord:

@@ -40,7 +40,7 @@ from tierwise.storage.sqlite.budgets import (
     settle,
 )
 from tierwise.storage.sqlite.cache import find_alike, find_answer, keep_answer, purge
-from tierwise.storage.sqlite.calls import read_calls, read_samples, read_scores
+from tierwise.storage.sqlite.calls import read_calls, read_newest, read_samples, read_scores
 from tierwise.storage.sqlite.calls_usage import read_series
 from tierwise.storage.sqlite.conversations import (
     find_conversation,
@@ -129,6 +129,11 @@ class SQLiteStore(Store):
         self, *, start: int, end: int, filters: Filters = NO_FILTERS, batch: int = 1000
     ) -> AsyncIterator[list[CallRecord]]:
         return read_calls(self._database, start, end, filters, batch)
+
+    async def recent_calls(
+        self, *, start: int, end: int, limit: int, filters: Filters = NO_FILTERS
+    ) -> list[CallRecord]:
+        return await read_newest(self._database, start, end, limit, filters)
 
     async def set_costs(self, costs: Sequence[tuple[str, int, int]]) -> int:
         return await self._database.transact(partial(set_costs, costs=costs))

@@ -30,7 +30,8 @@ LOOPBACK = ("--host", "127.0.0.1", "--port", "0")
 Transport = Literal["http", "sse"]
 TRANSPORTS: tuple[Transport, Transport] = ("http", "sse")
 ROUTES = [("POST", "/mcp"), ("GET", "/mcp"), ("DELETE", "/mcp"), ("GET", "/sse"), ("POST", "/messages/")]
-PATHS = [*ROUTES, ("GET", "/"), ("GET", "/metrics"), ("GET", "/healthz/"), ("GET", "//healthz")]
+NEAR_OPEN_ONES = [("GET", path) for path in ("/healthz/", "//healthz", "/dashboard/", "//dashboard")]
+PATHS = [*ROUTES, *NEAR_OPEN_ONES, ("GET", "/"), ("GET", "/metrics"), ("GET", "/dashboard/data")]
 WRONG = {
     "none": {},
     "empty": {"Authorization": ""},

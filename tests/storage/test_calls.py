@@ -188,3 +188,36 @@ async def test_no_more_calls_than_asked_for_are_looked_into_for_recent_attempts(
     found = await store.recent_attempts(since=NOON - DAY, limit=2)
     assert [it.started_at - NOON for it in found] == [4, 3]
     assert await store.recent_attempts(since=NOON + DAY, limit=2) == []
+
+
+async def newest(store: Store, limit: int = 100, **filters: str) -> list[str]:
+    wanted = {Dimension(name): value for name, value in filters.items()}
+    calls = await store.recent_calls(start=NOON, end=NOON + 10, limit=limit, filters=wanted)
+    return [call.call_id for call in calls]
+
+
+async def test_recent_calls_come_newest_first_with_their_attempts_up_to_a_limit(store: Store) -> None:
+    made = [
+        call(str(number), attempt(), attempt(model="large"), started_at=NOON + number % 3)
+        for number in range(6)
+    ]
+    for one in made:
+        await store.record(one)
+    await store.record(call("too early", started_at=NOON - 1))
+    await store.record(call("too late", started_at=NOON + 10))
+    assert await newest(store) == ["5", "2", "4", "1", "3", "0"]
+    [last] = await store.recent_calls(start=NOON, end=NOON + 10, limit=1)
+    assert last == made[5]
+
+
+async def test_recent_calls_are_those_that_have_every_value_asked_for(store: Store) -> None:
+    await store.record(call("a", attempt(model="large"), tenant="acme", started_at=NOON + 2))
+    await store.record(call("b", tenant="acme", model="large", started_at=NOON + 1))
+    await store.record(call("c", tenant="acme"))
+    await store.record(call("d"))
+    assert await newest(store, tenant="acme") == ["a", "b", "c"]
+    assert await newest(store, tenant="acme", limit=2) == ["a", "b"]
+    assert await newest(store, tenant="acme", model="large") == ["b"]
+    assert await newest(store, tenant="") == ["d"]
+    assert await newest(store, tenant="half \ud800") == []
+    assert await newest(store, operation="x' OR '1") == []

@@ -1,0 +1,1 @@
+"""The page of usage: over HTTP at /dashboard, and inside hosts as an MCP App."""
