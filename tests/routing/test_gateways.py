@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.routing.bench import MARKS, chat, rules
-from tierwise.routing.catalog.catalog import gateways, inventory
+from tierwise.routing.catalog import gateways, inventory
 from tierwise.routing.catalog.listings import read_model_info, read_models
 from tierwise.routing.catalog.models import Model
 from tierwise.routing.engine import Engine, EngineSettings, open_engine
