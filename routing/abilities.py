@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from tierwise.routing.catalog.ladders import KNOWN_PROVIDERS, KnownProvider
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.fitting import instructed
-from tierwise.routing.ladders import KNOWN_PROVIDERS, KnownProvider
 from tierwise.routing.media import ImageTask, Modality, SpeechTask
-from tierwise.routing.models import Model
 from tierwise.routing.request import ChatRequest, Payload
 
 DOES = {

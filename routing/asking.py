@@ -13,9 +13,9 @@ from tierwise.routing.candidates import Candidate
 from tierwise.routing.draft import Draft
 from tierwise.routing.errors import FormatMismatch, UpstreamError
 from tierwise.routing.fitting import misfits, mismatch, repair, trimmed
-from tierwise.routing.hedging import first_of
 from tierwise.routing.prompt_caching import marked
 from tierwise.routing.providers.base import Completion
+from tierwise.routing.reliability.hedging import first_of
 from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import Payload
 from tierwise.routing.run import Run, Served

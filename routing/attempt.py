@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 import anyio
 
-from tierwise.routing.breaker import CircuitBreakers
 from tierwise.routing.candidates import TYPICAL_OUTPUT_TOKENS, Candidate
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.draft import Draft, Writer
 from tierwise.routing.errors import RateLimited, UpstreamError, UpstreamTimeout
 from tierwise.routing.journal import Recorder
-from tierwise.routing.latencies import Latencies
-from tierwise.routing.models import Model
 from tierwise.routing.providers.base import Completion, Provider, RateStatus, UpstreamCall
+from tierwise.routing.reliability.breaker import CircuitBreakers
+from tierwise.routing.reliability.latencies import Latencies
+from tierwise.routing.reliability.upstream_queue import Slot, Ticket, UpstreamQueue
 from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.run import Run
-from tierwise.routing.upstream_queue import Slot, Ticket, UpstreamQueue
 from tierwise.storage.records import Usage
 
 
@@ -220,7 +220,10 @@ class _Attempt:
         self.writer.draft.break_off(self.writer, self.model.id, keep=self.keep)
 
     def _timed_out(self) -> UpstreamTimeout:
-        error = UpstreamTimeout(f"{self.model.id} did not answer within {round(self.call.timeout, 2):g} s")
+        seconds = round(self.call.timeout, 2)
+        error = UpstreamTimeout(
+            f"{self.model.id} did not answer within {seconds:g} s; try again later, or choose a faster model"
+        )
         self._failed(error)
         return error
 

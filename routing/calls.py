@@ -10,20 +10,23 @@ from typing import Any, Literal
 
 import anyio
 
-from tierwise.routing import pricing
 from tierwise.routing.abilities import dropped
 from tierwise.routing.candidates import Candidate
-from tierwise.routing.health import Turn
 from tierwise.routing.journal import Journal
 from tierwise.routing.media import Media, TranscriptionTask
+from tierwise.routing.money import pricing
+from tierwise.routing.money.spending import Tab
 from tierwise.routing.policy import Plan
 from tierwise.routing.prompt_caching import saving
+from tierwise.routing.reliability.health import Turn
 from tierwise.routing.request import Message, Payload, Tier, ToolCall
 from tierwise.routing.run import Served
-from tierwise.routing.spending import Tab
 from tierwise.storage.budgets import Budget
 from tierwise.storage.errors import TierwiseError
 from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
+
+_MOST_SHOWN = 50_000
+"""Characters. It is sent again every second, and clients take messages of up to a megabyte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +93,11 @@ class Call:
 
     @property
     def shown(self) -> str:
-        """The same for whoever watches it: if it has not simply grown, a line before it says why."""
-        notice = self._flight.journal.draft.notice
-        return f"{notice}\n{self.text}" if notice else self.text
+        """The end of it for whoever watches it: if it has not simply grown, a line before it says why."""
+        notice, text = self._flight.journal.draft.notice, self.text
+        if len(text) > _MOST_SHOWN:
+            text = f"… {text[-_MOST_SHOWN:]}"
+        return f"{notice}\n{text}" if notice else text
 
     @property
     def done(self) -> bool:

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from tierwise.routing import pricing
 from tierwise.routing.abilities import inability
-from tierwise.routing.consumption import likely_usage, most_output_tokens, worst_cost
-from tierwise.routing.models import Model
+from tierwise.routing.catalog.models import Model
+from tierwise.routing.money import pricing
+from tierwise.routing.money.consumption import likely_usage, most_output_tokens, worst_cost
+from tierwise.routing.money.pricing import FREE
 from tierwise.routing.order import PolicySettings
-from tierwise.routing.pricing import FREE
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.storage.budgets import AtLimit, Budget
 from tierwise.storage.records import Usage

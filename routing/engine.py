@@ -11,11 +11,9 @@ from functools import partial
 import anyio
 import anyio.abc
 
-from tierwise.routing.answers import Answers
 from tierwise.routing.asking import Asking
 from tierwise.routing.attempt import Attempts
-from tierwise.routing.books import Books
-from tierwise.routing.breaker import CircuitBreakers
+from tierwise.routing.cache.answers import Answers
 from tierwise.routing.calls import (
     Call,
     Flight,
@@ -25,32 +23,34 @@ from tierwise.routing.calls import (
     receipt,
 )
 from tierwise.routing.candidates import Candidate
-from tierwise.routing.catalog import Catalog
+from tierwise.routing.catalog.catalog import Catalog
+from tierwise.routing.catalog.inventory import Inventory
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.checks import check_request
 from tierwise.routing.conversations import OpenConversations
-from tierwise.routing.endpoint_checks import Checks
 from tierwise.routing.engine_settings import (
     EngineSettings,
     attempt_settings,
     queue_limits,
     retry_settings,
 )
-from tierwise.routing.health import Vitals
-from tierwise.routing.inventory import Inventory
 from tierwise.routing.journal import Journal
 from tierwise.routing.judgement import Judgement
 from tierwise.routing.kept_calls import KeptCalls
-from tierwise.routing.models import Model
+from tierwise.routing.money.books import Books
+from tierwise.routing.money.spending import Spending, Tab
 from tierwise.routing.order import policy_settings, strategy_of
 from tierwise.routing.policy import Plan, cheapest_first, plan
 from tierwise.routing.prompt_caching import WarmModels
 from tierwise.routing.providers.registry import Providers
-from tierwise.routing.rate_limits import RateLimits
+from tierwise.routing.reliability.breaker import CircuitBreakers
+from tierwise.routing.reliability.endpoint_checks import Checks
+from tierwise.routing.reliability.health import Vitals
+from tierwise.routing.reliability.rate_limits import RateLimits
+from tierwise.routing.reliability.upstream_queue import UpstreamQueue
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.router import Router
 from tierwise.routing.run import Served
-from tierwise.routing.spending import Spending, Tab
-from tierwise.routing.upstream_queue import UpstreamQueue
 from tierwise.storage.budgets import Committed
 from tierwise.storage.errors import StorageError, TierwiseError
 from tierwise.storage.memory import MemoryConversations

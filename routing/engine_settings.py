@@ -6,6 +6,7 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 
 from tierwise.routing.attempt import AttemptSettings
+from tierwise.routing.reliability.upstream_queue import QueueLimits
 from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.router import RetrySettings
 from tierwise.routing.settings import (
@@ -17,7 +18,6 @@ from tierwise.routing.settings import (
     ModelPrice,
     RoutingSettings,
 )
-from tierwise.routing.upstream_queue import QueueLimits
 from tierwise.storage.budgets import Budget
 
 

@@ -3,11 +3,11 @@
 import time
 from dataclasses import asdict, dataclass, field, replace
 
-from tierwise.routing import pricing
 from tierwise.routing.candidates import Candidate
-from tierwise.routing.consumption import likely_usage
 from tierwise.routing.draft import Draft, Writer
 from tierwise.routing.errors import UpstreamError, UpstreamTimeout
+from tierwise.routing.money import pricing
+from tierwise.routing.money.consumption import likely_usage
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Payload
 from tierwise.routing.tokens import estimate_tokens

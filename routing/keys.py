@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from tierwise.routing.ladders import KNOWN_PROVIDERS
+from tierwise.routing.catalog.ladders import KNOWN_PROVIDERS
 
 MASK = "[key]"
 """What stands in a text for a secret."""

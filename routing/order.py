@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tierwise.routing.abilities import DOES
-from tierwise.routing.catalog import Catalog
-from tierwise.routing.models import Model
+from tierwise.routing.catalog.catalog import Catalog
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.request import ChatRequest, Preference, Strategy, Tier
 from tierwise.routing.settings import DefaultSettings, RoutingSettings
 from tierwise.routing.strategies import CHANGING, Option

@@ -6,12 +6,12 @@ from datetime import date
 
 from tierwise.routing.candidates import Candidate, candidate_for, obstacle_of
 from tierwise.routing.cascade import JUDGE_TOKENS
-from tierwise.routing.catalog import Catalog, Makers
+from tierwise.routing.catalog.catalog import Catalog, Makers
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.complexity import Complexity
 from tierwise.routing.errors import NoCandidate
-from tierwise.routing.health import Health
-from tierwise.routing.models import Model
 from tierwise.routing.order import Group, Placed, PolicySettings, groups, ranked, strategy_of
+from tierwise.routing.reliability.health import Health
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.routing.steering import Steering
 from tierwise.routing.strategies import ORDERS, Option

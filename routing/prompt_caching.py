@@ -9,9 +9,9 @@ from collections import OrderedDict
 from dataclasses import astuple, dataclass, replace
 from hashlib import blake2b
 
-from tierwise.routing import pricing
 from tierwise.routing.candidates import TYPICAL_OUTPUT_TOKENS, Candidate
-from tierwise.routing.models import Model
+from tierwise.routing.catalog.models import Model
+from tierwise.routing.money import pricing
 from tierwise.routing.policy import Plan
 from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.tokens import estimate_prompt_tokens

@@ -20,9 +20,9 @@ from tierwise.routing.errors import (
 )
 from tierwise.routing.journal import Journal
 from tierwise.routing.policy import Plan
+from tierwise.routing.reliability.upstream_queue import UpstreamQueue
 from tierwise.routing.run import Admit, FindAnswer, Run, Served
 from tierwise.routing.settings import CascadeSettings
-from tierwise.routing.upstream_queue import UpstreamQueue
 
 _log = logging.getLogger(__name__)
 

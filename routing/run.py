@@ -6,9 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
-from tierwise.routing import pricing
 from tierwise.routing.candidates import Candidate
-from tierwise.routing.consumption import worst_cost
 from tierwise.routing.errors import (
     AllCandidatesFailed,
     ContextWindowExceeded,
@@ -17,6 +15,8 @@ from tierwise.routing.errors import (
     UpstreamError,
 )
 from tierwise.routing.journal import Journal
+from tierwise.routing.money import pricing
+from tierwise.routing.money.consumption import worst_cost
 from tierwise.routing.policy import Plan
 from tierwise.routing.providers.base import Completion
 from tierwise.routing.request import Payload
@@ -94,12 +94,14 @@ class Run:
 
     def too_late(self) -> DeadlineExceeded:
         """What to tell the caller when the deadline has passed."""
-        told = f" The last failure: {self.failures[-1][1]}" if self.failures else ""
-        if not told and not self.journal.attempts:
-            told = " It was still waiting for its turn; try again later, or raise the limits in reliability."
-        return DeadlineExceeded(
-            f"No model answered within {self._seconds:g} s (reliability.deadline).{told}{self._loss()}"
-        )
+        if self.failures:
+            told = f"The last failure: {self.failures[-1][1]}."
+        elif self.journal.attempts:
+            told = "Try again later, or raise it."
+        else:
+            told = "It was still waiting for its turn; try again later, or raise the limits in reliability."
+        late = f"No model answered within {self._seconds:g} s (reliability.deadline). {told}"
+        return DeadlineExceeded(f"{late}{self._loss()}".replace("..", "."))
 
     # Candidates
 

@@ -319,8 +319,8 @@ class StepPrice(PartPrices):
 
 
 class ModelPrice(PartPrices):
-    """USD per million tokens, or by the piece for what a model that makes images or reads out, or writes
-    down what it hears, is not paid for by tokens."""
+    """USD per million tokens; by the piece where images, speech or transcriptions are not billed by tokens,
+    or none are told."""
 
     input: Dollars
     output: Dollars

@@ -14,8 +14,8 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from tierwise.routing.keys import holds_a_model_key
-from tierwise.routing.pricing import usd
-from tierwise.routing.spending import Alert
+from tierwise.routing.money.pricing import usd
+from tierwise.routing.money.spending import Alert
 from tierwise.server.errors import ConfigurationError
 from tierwise.server.settings import TOKEN_VARIABLE, AlertSettings, Settings, named_variables
 

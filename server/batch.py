@@ -10,9 +10,9 @@ from anyio import to_thread
 
 from tierwise.routing.engine import Engine
 from tierwise.routing.errors import InvalidRequest
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
+from tierwise.routing.money.spending import most
 from tierwise.routing.request import ChatRequest
-from tierwise.routing.spending import most
 from tierwise.server.batch_file import BatchFile, Line
 from tierwise.server.settings import Settings
 from tierwise.server.tools.chat import CHAT, chat_result_of, load_request

@@ -15,7 +15,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, cast
 
-from tierwise.routing.pricing import nano_usd
+from tierwise.routing.money.pricing import nano_usd
 from tierwise.server.errors import UnusableFile
 from tierwise.server.files import replacing
 

@@ -7,8 +7,8 @@ from pydantic import BaseModel
 
 from tierwise.routing.clock import next_first_day, period_end, start_of, today
 from tierwise.routing.errors import InvalidRequest
-from tierwise.routing.pricing import usd
-from tierwise.routing.spending import Spending
+from tierwise.routing.money.pricing import usd
+from tierwise.routing.money.spending import Spending
 from tierwise.server.forecast import FEWEST_DAYS, Day, Forecast, forecast
 from tierwise.storage.budgets import AtLimit, Budget, BudgetPeriod, BudgetScope
 from tierwise.storage.ports import Store

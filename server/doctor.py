@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from tierwise.routing.catalog import Catalog
+from tierwise.routing.catalog.catalog import Catalog
 from tierwise.routing.request import Tier
 from tierwise.server.health import DeploymentHealth, GatewayHealth, ProvidersHealth, providers_health
 from tierwise.server.logs import redactor

@@ -11,7 +11,7 @@ from typing import IO, Any, Literal
 
 import anyio.to_thread
 
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.server.errors import UnusableFile
 from tierwise.server.plain import visible, visible_json
 from tierwise.server.usage import UsageQuery, usage_groups

@@ -5,13 +5,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tierwise.routing import gateways
-from tierwise.routing.catalog import Catalog
-from tierwise.routing.endpoint_checks import Check
+from tierwise.routing.catalog import gateways
+from tierwise.routing.catalog.catalog import Catalog
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.engine import Engine
-from tierwise.routing.health import Health
-from tierwise.routing.models import Model
-from tierwise.routing.observations import MOST_CALLS, WINDOW_MS
+from tierwise.routing.reliability.endpoint_checks import Check
+from tierwise.routing.reliability.health import Health
+from tierwise.routing.reliability.observations import MOST_CALLS, WINDOW_MS
 from tierwise.storage.breakers import BreakerState
 
 MAX_MODELS = 200

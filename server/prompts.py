@@ -10,7 +10,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import AfterValidator, Field
 
 from tierwise.routing.errors import InvalidRequest
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.server.budgets import budget_list
 from tierwise.server.clock import MAX_DAYS

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
         UnknownModel,
         UpstreamError,
     )
+    from tierwise.routing.money.pricing import usd
     from tierwise.routing.policy import Plan
-    from tierwise.routing.pricing import usd
     from tierwise.routing.request import Message, Tier, ToolCall
     from tierwise.server.errors import ConfigurationError
     from tierwise.server.library import ChatOptions, Router, Stream, UsageOptions, open
@@ -96,8 +96,9 @@ _HOMES = {
         "UnknownModel",
         "UpstreamError",
     ),
-    "routing.policy": ("Candidate", "Plan"),
-    "routing.pricing": ("usd",),
+    "routing.candidates": ("Candidate",),
+    "routing.policy": ("Plan",),
+    "routing.money.pricing": ("usd",),
     "routing.request": ("Message", "Tier", "ToolCall"),
     "server.errors": ("ConfigurationError",),
     "server.library": ("ChatOptions", "Router", "Stream", "UsageOptions", "open"),

@@ -7,9 +7,9 @@ if it came from the cache, how many tokens the answer has.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tierwise.routing import pricing
-from tierwise.routing.catalog import Catalog, Model
+from tierwise.routing.catalog.catalog import Catalog, Model
 from tierwise.routing.errors import UnknownModel
+from tierwise.routing.money import pricing
 from tierwise.server.usage_file import IMPORTED
 from tierwise.storage.ports import Ledger
 from tierwise.storage.records import AttemptRecord, CallRecord

@@ -11,7 +11,7 @@ import anyio
 from tierwise.routing.clock import zone
 from tierwise.routing.engine import Engine, open_engine
 from tierwise.routing.engine_settings import EngineSettings
-from tierwise.routing.spending import budget_of
+from tierwise.routing.money.spending import budget_of
 from tierwise.server.alerts import open_alerts
 from tierwise.server.logs import log_errors_of
 from tierwise.server.settings import Settings, database_path

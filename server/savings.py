@@ -2,10 +2,10 @@
 
 from pydantic import BaseModel
 
-from tierwise.routing import pricing
-from tierwise.routing.catalog import Model
+from tierwise.routing.catalog.catalog import Model
 from tierwise.routing.errors import InvalidRequest
-from tierwise.routing.pricing import Price, usd
+from tierwise.routing.money import pricing
+from tierwise.routing.money.pricing import Price, usd
 from tierwise.server.usage import UsageQuery, saved_by_cache
 from tierwise.storage.ports import Ledger
 from tierwise.storage.records import Dimension, Usage

@@ -94,7 +94,7 @@ class SemanticSettings(Section):
     enabled: bool = False
     threshold: float = Field(default=0.95, ge=0, le=1)
     """The least similarity. Whatever it is, prompts must agree in nearly all of their wording (see
-    `tierwise.routing.wording`). Of the pairs in tests/routing/near_duplicates.jsonl, 0.95 shares the
+    `tierwise.routing.cache.wording`). Of the pairs in tests/routing/near_duplicates.jsonl, 0.95 shares the
     answers of 41 of 122 that mean the same and of 0 of 218 that do not; 0.93 of 45 and 1, 0.97 of 28
     and 0."""
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from tierwise.routing.clock import zone
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.server.clock import Period, last_days
 from tierwise.storage.ports import NO_FILTERS, Ledger
 from tierwise.storage.records import SUMS, Attribute, Dimension, Filters, UsageRow

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, Strict, ValidationError
 
-from tierwise.routing.pricing import nano_usd
+from tierwise.routing.money.pricing import nano_usd
 from tierwise.server.errors import UnusableFile
 from tierwise.storage.records import AttemptRecord, CallRecord, CallStatus
 

@@ -15,6 +15,7 @@ from anyio import to_thread
 from tierwise.routing.audio import EXTENSIONS, audio_type, duration_ms, guessed_duration_ms, wav
 from tierwise.routing.errors import BadResponse, UnusableMedia
 from tierwise.routing.media import ImageTask, Media, MediaTask, SpeechTask, TranscriptionTask
+from tierwise.routing.money.consumption import LEAST_BILLED_MS
 from tierwise.routing.providers.base import Completion, RateStatus, UpstreamCall
 from tierwise.routing.providers.litellm_route import addressed
 from tierwise.routing.providers.litellm_usage import (
@@ -175,20 +176,20 @@ async def _transcribe(litellm: Any, call: UpstreamCall, task: TranscriptionTask)
     return Completion(
         content=response.text or "",
         finish_reason="stop",
-        usage=_heard(response, task),
+        usage=_heard(call, task, response),
         reported_cost=read_cost(response, headers),
         rate=_rate(headers),
         stand_in=read_stand_in(headers),
     )
 
 
-def _heard(response: Any, task: TranscriptionTask) -> Usage:
-    """What the provider says; else the length of the recording."""
+def _heard(call: UpstreamCall, task: TranscriptionTask, response: Any) -> Usage:
+    """What the provider says; else the length of the recording, as far as that is billed."""
     usage, audio = read_transcription_usage(response), task.audio
     told = usage.total_tokens or usage.audio_ms
-    return replace(
-        usage, audio_ms=usage.audio_ms or audio.duration_ms, estimated=not told and not audio.measured
-    )
+    least = LEAST_BILLED_MS if call.provider == "groq" else 0
+    length = max(usage.audio_ms or audio.duration_ms, least)
+    return replace(usage, audio_ms=length, estimated=not told and not audio.measured)
 
 
 def _rate(headers: Mapping[str, Any]) -> RateStatus | None:

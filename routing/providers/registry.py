@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Self
 
-from tierwise.routing.models import Model
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.providers.base import Provider
 from tierwise.routing.providers.demo import DemoProvider
 from tierwise.routing.providers.embedded import EmbeddedProvider

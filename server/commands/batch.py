@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tierwise.routing.pricing import nano_usd, usd
+from tierwise.routing.money.pricing import nano_usd, usd
 from tierwise.server.batch import Batch, Purse
 from tierwise.server.batch_file import BatchFile, Line, open_batch, read_lines
 from tierwise.server.commands.console import STDERR, dollars

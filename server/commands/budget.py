@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tierwise.routing.errors import InvalidRequest
-from tierwise.routing.spending import budget_of
+from tierwise.routing.money.spending import budget_of
 from tierwise.server.budgets import BudgetList, BudgetStatus, budget_list, budget_status
 from tierwise.server.commands.console import dollars, note, write_json, write_table
 from tierwise.server.runtime import open_runtime, run

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tierwise.routing.catalog import Catalog
+from tierwise.routing.catalog.catalog import Catalog
 from tierwise.routing.clock import zone
 from tierwise.routing.errors import UnknownModel
 from tierwise.server.errors import UnusableFile

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.server.clock import Period
 from tierwise.server.commands.console import STDERR, dollars, write_table
 from tierwise.server.repricing import Change, Repricing

@@ -6,7 +6,7 @@ from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from tierwise.routing.candidates import Candidate
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.routing.request import ChatRequest, Tier
 from tierwise.server.tools.base import Answer, Arguments, Prompt, Tool, ToolContext
 from tierwise.server.tools.conversation import OBJECTS, Turn, messages

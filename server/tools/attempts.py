@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.storage.records import AttemptRecord
 
 

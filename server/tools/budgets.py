@@ -3,8 +3,8 @@
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
+from tierwise.routing.money.spending import budget_of
 from tierwise.routing.settings import BudgetSettings
-from tierwise.routing.spending import budget_of
 from tierwise.server.budgets import BudgetList, BudgetStatus, budget_list, budget_status
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext
 

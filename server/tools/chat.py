@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_va
 
 from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.errors import InvalidRequest
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.routing.request import ChatRequest, ReasoningEffort, Strategy, Tier, ToolCall
 from tierwise.server.images import load_images
 from tierwise.server.settings import Settings, UsageSettings

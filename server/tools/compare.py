@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field
 from tierwise.routing.calls import Call
 from tierwise.routing.candidates import TYPICAL_OUTPUT_TOKENS
 from tierwise.routing.errors import InvalidRequest
+from tierwise.routing.money.pricing import cost, nano_usd, usd
+from tierwise.routing.money.spending import dollars, most
 from tierwise.routing.policy import Plan
-from tierwise.routing.pricing import cost, nano_usd, usd
 from tierwise.routing.request import ChatRequest, Tier
-from tierwise.routing.spending import dollars, most
 from tierwise.routing.tokens import estimate_prompt_tokens
 from tierwise.server.tools.base import Answer, Arguments, Prompt, Text, Tool, ToolContext
 from tierwise.server.tools.chat import Whole

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from tierwise.routing.calls import Call, Receipt
 from tierwise.routing.media import Media
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.server.tools.attempts import Attempt, attempts_of
 from tierwise.server.tools.base import Answer
 

@@ -6,9 +6,9 @@ from typing import Any
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from tierwise.routing.health import Health
-from tierwise.routing.models import Model
-from tierwise.routing.recommending import Means, Task, recommend
+from tierwise.routing.catalog.models import Model
+from tierwise.routing.catalog.recommending import Means, Task, recommend
+from tierwise.routing.reliability.health import Health
 from tierwise.routing.request import Tier
 from tierwise.server.health import MAX_MODELS, Traffic, traffic_of
 from tierwise.server.tools.base import Answer, Arguments, Tool, ToolContext

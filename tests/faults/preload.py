@@ -3,7 +3,7 @@
 import gc
 
 from tests.faults import worker as worker
-from tierwise.routing.price_map import packaged_price_map
+from tierwise.routing.catalog.price_map import packaged_price_map
 from tierwise.routing.providers.litellm import loading
 
 loading().result()

@@ -152,7 +152,11 @@ async def _pipes(process: anyio.abc.Process, wire: Path) -> AsyncGenerator[Trans
         async with from_client:
             async for message in from_client:
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-                await stdin.send(text.encode() + b"\n")
+                try:
+                    await stdin.send(text.encode() + b"\n")
+                except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+                    await to_client.aclose()
+                    return
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(read)

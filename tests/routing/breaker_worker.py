@@ -14,8 +14,8 @@ import anyio
 
 from tests.fake_provider import FakeProvider
 from tests.routing.bench import answer_of, chat, engine_settings, litellm
-from tierwise.routing.breaker import now_ms
 from tierwise.routing.engine import Engine, open_engine
+from tierwise.routing.reliability.breaker import now_ms
 from tierwise.routing.reliability_settings import BreakerSettings, ReliabilitySettings
 from tierwise.storage.sqlite import open_store
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from tierwise.routing.catalog import Catalog, build_catalog
-from tierwise.routing.models import LocalModels
-from tierwise.routing.price_map import PriceMap, packaged_price_map
+from tierwise.routing.catalog.catalog import Catalog, build_catalog
+from tierwise.routing.catalog.models import LocalModels
+from tierwise.routing.catalog.price_map import PriceMap, packaged_price_map
 from tierwise.routing.settings import LiteLLMSettings, ModelPrice, RoutingSettings
 
 TODAY = date(2026, 11, 21)

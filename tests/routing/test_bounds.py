@@ -6,8 +6,8 @@ from datetime import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.routing.off_peak import OffPeakHours, Window
-from tierwise.routing.pricing import Price, Rates, cost, most_cost
+from tierwise.routing.money.off_peak import OffPeakHours, Window
+from tierwise.routing.money.pricing import Price, Rates, cost, most_cost
 from tierwise.routing.request import Message, Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, most_prompt_tokens
 from tierwise.storage.records import Usage

@@ -5,7 +5,7 @@ import pytest
 from tests.fake_provider import Behaviour, FakeProvider, ok, status
 from tests.routing.bench import MARKS, Gate, answer_of, litellm, rules, running
 from tierwise.routing.cascade import judge_rejects
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.routing.reliability_settings import ReliabilitySettings
 from tierwise.routing.request import Tier
 from tierwise.routing.settings import CascadeSettings, ProviderSettings, RoutingSettings

@@ -7,10 +7,10 @@ import pytest
 
 from tests.routing.bench import only, rules
 from tests.routing.catalogs import TODAY, catalog
+from tierwise.routing.catalog.models import LocalModels, Model
+from tierwise.routing.catalog.price_map import PriceMap
 from tierwise.routing.errors import UnknownModel
-from tierwise.routing.models import LocalModels, Model
-from tierwise.routing.price_map import PriceMap
-from tierwise.routing.pricing import FREE
+from tierwise.routing.money.pricing import FREE
 from tierwise.routing.request import Tier
 from tierwise.routing.settings import ModelPrice, ProviderSettings
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.routing import pricing
-from tierwise.routing.consumption import likely_usage, most_cost, most_output_tokens, worst_cost
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.media import Audio, ImageTask, MediaTask, SpeechTask, TranscriptionTask
-from tierwise.routing.models import Model
-from tierwise.routing.pricing import Price, Rates
+from tierwise.routing.money import pricing
+from tierwise.routing.money.consumption import likely_usage, most_cost, most_output_tokens, worst_cost
+from tierwise.routing.money.pricing import Price, Rates
+from tierwise.routing.money.unit_pricing import UnitRates
 from tierwise.routing.request import Message, Payload
-from tierwise.routing.unit_pricing import UnitRates
 
 MICRO = 1_000_000
 BY_TOKENS = Price(rates=Rates(input=5 * MICRO, output=30 * MICRO, image_output=30 * MICRO))

@@ -1,5 +1,6 @@
 """One deadline for all that a call may have to wait for."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import cache
@@ -10,9 +11,9 @@ import pytest
 from tests.fake_provider import FakeProvider, delay, hang, ok, status
 from tests.routing.bench import MARKS, PATIENCE, answer_of, chat, litellm, only, rules, running
 from tierwise.routing.errors import DeadlineExceeded
+from tierwise.routing.reliability.upstream_queue import Ticket
 from tierwise.routing.reliability_settings import HedgingSettings, ReliabilitySettings
 from tierwise.routing.request import Tier
-from tierwise.routing.upstream_queue import Ticket
 from tierwise.storage.ports import Store
 
 pytestmark = MARKS
@@ -37,6 +38,7 @@ async def test_loading_a_library_counts(fake: FakeProvider, store: Store) -> Non
         error = await bench.failure()
         assert isinstance(error, DeadlineExceeded)
         assert "within 0.5 s (reliability.deadline)" in str(error)
+        assert re.search("try again|raise it", str(error), re.IGNORECASE)
         (record,) = bench.records
     assert (record.status, record.error, record.attempts) == ("failed", "DeadlineExceeded", ())
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tests.fake_provider import FakeProvider, status
 from tests.routing.bench import MARKS, PATIENCE, Bench, chat, litellm, only, running
-from tierwise.routing.plain_http import get
+from tierwise.routing.catalog.plain_http import get
 from tierwise.routing.reliability_settings import BreakerSettings, HealthSettings, ReliabilitySettings
 from tierwise.routing.settings import ModelPrice, ProviderSettings
 from tierwise.storage.ports import Store
@@ -175,7 +175,7 @@ async def test_checks_are_made_regularly_in_the_background(
         asleep.release()
         await awake.acquire()
 
-    monkeypatch.setattr("tierwise.routing.endpoint_checks.anyio.sleep_until", until)
+    monkeypatch.setattr("tierwise.routing.reliability.endpoint_checks.anyio.sleep_until", until)
     health = HealthSettings(interval=30)
     with anyio.fail_after(PATIENCE):
         async with looked_after(fake, store, server.url, health=health) as bench:
@@ -200,7 +200,7 @@ async def test_nothing_is_looked_up_for_the_checks_sake(fake: FakeProvider, stor
 async def test_an_endpoint_that_hangs_is_given_up_after_some_seconds(
     fake: FakeProvider, store: Store, server: ModelsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tierwise.routing.endpoint_checks._PATIENCE", 0.1)
+    monkeypatch.setattr("tierwise.routing.reliability.endpoint_checks._PATIENCE", 0.1)
     server.hangs = True
     async with looked_after(fake, store, server.url) as bench:
         await bench.engine.checks.check_all(paid=False)

@@ -17,7 +17,7 @@ from tests.routing.bench import (
     running,
 )
 from tierwise.routing.errors import NoCandidate, UnknownModel
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.routing.request import Tier
 from tierwise.routing.settings import DefaultSettings, ProviderSettings
 from tierwise.storage.ports import Store

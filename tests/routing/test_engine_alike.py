@@ -8,9 +8,9 @@ import pytest
 
 from tests.fake_provider import FakeProvider, ok
 from tests.routing.bench import MARKS, answer_of, litellm, running
+from tierwise.routing.cache.semantic import locate_vectors
 from tierwise.routing.errors import SemanticUnavailable
 from tierwise.routing.request import Message, Tier
-from tierwise.routing.semantic import locate_vectors
 from tierwise.routing.settings import ProviderSettings
 from tierwise.storage.ports import Store
 from tierwise.storage.sqlite import open_store

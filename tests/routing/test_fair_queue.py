@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.routing.fair_queue import FairQueue
+from tierwise.routing.reliability.fair_queue import FairQueue
 
 names = st.sampled_from("abcd")
 arrivals = st.lists(st.tuples(names, st.sampled_from("xyz")), max_size=40)

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.routing.bench import MARKS, chat, rules
-from tierwise.routing import gateways, inventory
+from tierwise.routing.catalog import gateways, inventory
+from tierwise.routing.catalog.listings import read_model_info, read_models
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.engine import Engine, EngineSettings, open_engine
 from tierwise.routing.errors import NoCandidate, UnknownModel
-from tierwise.routing.listings import read_model_info, read_models
-from tierwise.routing.models import Model
-from tierwise.routing.pricing import FREE, Price, Rates
+from tierwise.routing.money.pricing import FREE, Price, Rates
 from tierwise.routing.request import Tier
 from tierwise.routing.settings import (
     LiteLLMSettings,

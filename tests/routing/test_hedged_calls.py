@@ -7,7 +7,7 @@ import pytest
 
 from tests.fake_provider import FakeProvider, hang, status
 from tests.routing.bench import MARKS, PATIENCE, PROMPT, Bench, Gate, answer_of, chat, litellm, only, running
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.routing.reliability_settings import HedgingSettings, ReliabilitySettings
 from tierwise.routing.settings import ProviderSettings
 from tierwise.routing.tokens import most_prompt_tokens

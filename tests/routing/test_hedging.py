@@ -7,7 +7,7 @@ import pytest
 
 from tierwise.routing.attempt import PutOff, Signs
 from tierwise.routing.errors import ServerFailed
-from tierwise.routing.hedging import first_of
+from tierwise.routing.reliability.hedging import first_of
 from tierwise.storage.errors import TierwiseError
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from tests.fake_provider import (
     OpenAIExchange,
 )
 from tests.routing.bench import MARKS, litellm, rules, running
-from tierwise.routing.pricing import cost
+from tierwise.routing.money.pricing import cost
 from tierwise.routing.request import Tier
 from tierwise.routing.settings import ModelPrice, ProviderSettings
 from tierwise.storage.ports import Store

@@ -11,7 +11,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.routing.local import by_size, find_local_servers, ladder
+from tierwise.routing.catalog.local import by_size, find_local_servers, ladder
 from tierwise.routing.request import Tier
 from tierwise.routing.settings import LocalSettings
 

@@ -317,6 +317,13 @@ async def test_the_length_that_the_provider_tells_counts_before_our_own(
     assert (receipt.cost, receipt.cost_note) == (cost, note)
 
 
+async def test_groq_bills_ten_seconds_for_the_shortest_recording(fake: FakeProvider, store: Store) -> None:
+    async with media_bench(fake, store, KEYS) as bench:
+        receipt = await make(bench, heard(MP3), "", model="groq/whisper-large-v3-turbo")
+    assert receipt.attempts[0].audio_ms == 10_000
+    assert receipt.cost == 111_100
+
+
 async def test_tokens_of_a_transcription_are_billed_where_they_are_told(
     fake: FakeProvider, store: Store
 ) -> None:

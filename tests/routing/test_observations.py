@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.routing.observations import Observation, observe
+from tierwise.routing.reliability.observations import Observation, observe
 from tierwise.storage.records import AttemptSample
 
 NOW = 1_795_003_200_000

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from tests.routing.bench import PRICES, chat, only, rules
 from tests.routing.catalogs import TODAY, catalog
-from tierwise.routing.catalog import Catalog
+from tierwise.routing.catalog.catalog import Catalog
+from tierwise.routing.catalog.price_map import PriceMap
 from tierwise.routing.complexity import Complexity
 from tierwise.routing.errors import NoCandidate, UnknownModel
-from tierwise.routing.health import Health
+from tierwise.routing.money.pricing import usd
 from tierwise.routing.order import PolicySettings
 from tierwise.routing.policy import Plan, plan
-from tierwise.routing.price_map import PriceMap
-from tierwise.routing.pricing import usd
+from tierwise.routing.reliability.health import Health
 from tierwise.routing.request import ChatRequest, Message, Strategy, Tier
 from tierwise.routing.settings import ProviderSettings
 from tierwise.storage.breakers import Breaker

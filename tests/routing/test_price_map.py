@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tierwise.routing.ladders import KNOWN_PROVIDERS
-from tierwise.routing.price_entries import price_from_map
-from tierwise.routing.price_map import PriceMap, packaged_price_map
-from tierwise.routing.pricing import Price
+from tierwise.routing.catalog.ladders import KNOWN_PROVIDERS
+from tierwise.routing.catalog.price_map import PriceMap, packaged_price_map
+from tierwise.routing.money.price_entries import price_from_map
+from tierwise.routing.money.pricing import Price
 from tierwise.routing.request import Tier
 
 LADDERS = [

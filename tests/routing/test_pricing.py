@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.routing.price_entries import price_from_map, price_from_settings
-from tierwise.routing.pricing import (
+from tierwise.routing.money.price_entries import price_from_map, price_from_settings
+from tierwise.routing.money.pricing import (
     FREE,
     Price,
     Rates,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.routing.models import Model
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.providers.base import Quota, RateStatus
-from tierwise.routing.rate_limits import RateLimits
+from tierwise.routing.reliability.rate_limits import RateLimits
 from tierwise.routing.reliability_settings import RateLimitSettings
 
 SMALL, LARGE = (Model(id=f"fake/{name}", provider="fake", name=name) for name in ("small", "large"))

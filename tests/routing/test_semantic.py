@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.routing.test_wording import PAIRS, may_share
+from tierwise.routing.cache.semantic import Embedder, locate_vectors
 from tierwise.routing.errors import SemanticUnavailable
-from tierwise.routing.semantic import Embedder, locate_vectors
 from tierwise.server.settings import SemanticSettings
 
 if TYPE_CHECKING:
-    from tierwise.routing.semantic import Vector
+    from tierwise.routing.cache.semantic import Vector
 
 KEY = bytes(range(32))
 

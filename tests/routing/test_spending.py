@@ -18,7 +18,7 @@ from tierwise.storage.budgets import AtLimit, Budget, BudgetPeriod, BudgetScope
 from tierwise.storage.ports import Store
 
 if TYPE_CHECKING:
-    from tierwise.routing.spending import Alert
+    from tierwise.routing.money.spending import Alert
 
 pytestmark = MARKS
 

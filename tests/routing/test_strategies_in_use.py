@@ -54,7 +54,9 @@ async def served(bench: Bench, calls: int) -> list[str]:
 def chance(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The numbers that are drawn, the next one first; 0.5 when there are none."""
     numbers: list[float] = []
-    monkeypatch.setattr("tierwise.routing.health.random.random", lambda: numbers.pop(0) if numbers else 0.5)
+    monkeypatch.setattr(
+        "tierwise.routing.reliability.health.random.random", lambda: numbers.pop(0) if numbers else 0.5
+    )
     return numbers
 
 

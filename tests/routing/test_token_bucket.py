@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.routing.token_bucket import TokenBucket, per_minute
+from tierwise.routing.reliability.token_bucket import TokenBucket, per_minute
 
 amounts = st.floats(0.1, 1000)
 pauses = st.floats(0, 120)

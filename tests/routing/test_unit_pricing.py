@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tierwise.routing.price_entries import price_from_map, price_from_settings
-from tierwise.routing.price_map import packaged_price_map
-from tierwise.routing.pricing import Price, cost, most_cost
+from tierwise.routing.catalog.price_map import packaged_price_map
+from tierwise.routing.money.price_entries import price_from_map, price_from_settings
+from tierwise.routing.money.pricing import Price, cost, most_cost
+from tierwise.routing.money.unit_pricing import UnitRates, rates_for
 from tierwise.routing.settings import ModelPrice
-from tierwise.routing.unit_pricing import UnitRates, rates_for
 from tierwise.storage.records import Usage
 
 # As the installed litellm's price map has them

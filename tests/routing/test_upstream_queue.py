@@ -10,11 +10,11 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import TaskGroup
 
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.errors import Busy
-from tierwise.routing.models import Model
-from tierwise.routing.rate_limits import RateLimits
+from tierwise.routing.reliability.rate_limits import RateLimits
+from tierwise.routing.reliability.upstream_queue import QueueLimits, Ticket, UpstreamQueue
 from tierwise.routing.reliability_settings import RateLimitSettings
-from tierwise.routing.upstream_queue import QueueLimits, Ticket, UpstreamQueue
 
 pytestmark = pytest.mark.anyio
 

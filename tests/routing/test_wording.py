@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.routing.wording import essence
+from tierwise.routing.cache.wording import essence
 
 _LINES = Path(__file__).with_name("near_duplicates.jsonl").read_text("utf-8").splitlines()
 PAIRS = [json.loads(line) for line in _LINES]

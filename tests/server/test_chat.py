@@ -337,6 +337,23 @@ async def test_progress_carries_the_text_so_far(installation: Installation, fake
     assert text(answer) == "Once upon the end"
 
 
+async def test_of_a_very_long_text_so_far_progress_carries_the_end(
+    installation: Installation, fake: FakeProvider
+):
+    slow = Hanging("Once ", *["upon a time " * 500] * 20)
+    fake.always("small", slow)
+    told: list[str | None] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message)
+        slow.released.set()
+
+    async with installation.client() as client:
+        answer = await client.call_tool("chat", {"prompt": PROMPT}, progress_callback=on_progress)
+    assert told[-1] == f"… {text(answer).removesuffix('the end')[-50_000:]}"
+    assert text(answer).startswith("Once upon ")
+
+
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_client_that_cancels_closes_the_upstream_request_and_the_call_is_recorded(
     installation: Installation, fake: FakeProvider, era: Era

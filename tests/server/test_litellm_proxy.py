@@ -13,7 +13,7 @@ from mcp_types import TextResourceContents
 import tierwise
 from tests.real_proxy import LONG_ANSWER, MASTER_KEY, free_port, is_installed, running_proxy
 from tests.server.harness import MARKS, Installation, chat, refusal, structured
-from tierwise.routing.pricing import FREE
+from tierwise.routing.money.pricing import FREE
 
 pytestmark = [
     *MARKS,

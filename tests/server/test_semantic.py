@@ -6,8 +6,8 @@ import pytest
 
 from tests.fake_provider import FakeProvider
 from tests.server.harness import MARKS, PATHS, Installation, chat, structured
+from tierwise.routing.cache.semantic import locate_vectors
 from tierwise.routing.errors import SemanticUnavailable
-from tierwise.routing.semantic import locate_vectors
 from tierwise.server.configuration import load_settings
 
 pytestmark = MARKS

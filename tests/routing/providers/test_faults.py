@@ -14,8 +14,8 @@ from tests import fake_provider
 from tests.fake_provider import Behaviour, Exchange, FakeProvider, ToolCall, faults
 from tests.routing.providers.wires import MARKS, PROMPT, WIRES, Wire, call_over, complete, failure, make_call
 from tierwise.routing import errors
+from tierwise.routing.catalog.ladders import KNOWN_PROVIDERS, LOCAL_PROVIDERS
 from tierwise.routing.errors import UpstreamError
-from tierwise.routing.ladders import KNOWN_PROVIDERS, LOCAL_PROVIDERS
 from tierwise.routing.providers.base import UpstreamCall
 from tierwise.routing.providers.litellm import LiteLLMProvider
 

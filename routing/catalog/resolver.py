@@ -5,14 +5,19 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
+from tierwise.routing.catalog.ladders import (
+    KEYLESS_PROVIDERS,
+    KNOWN_PROVIDERS,
+    LOCAL_PROVIDERS,
+    KnownProvider,
+)
+from tierwise.routing.catalog.listings import NO_LISTINGS, Listing
+from tierwise.routing.catalog.models import IN_PROCESS_PROVIDERS, LocalModels, Model
+from tierwise.routing.catalog.price_map import MapEntry, PriceMap
 from tierwise.routing.errors import UnknownModel
-from tierwise.routing.ladders import KEYLESS_PROVIDERS, KNOWN_PROVIDERS, LOCAL_PROVIDERS, KnownProvider
-from tierwise.routing.listings import NO_LISTINGS, Listing
 from tierwise.routing.media import Modality
-from tierwise.routing.models import IN_PROCESS_PROVIDERS, LocalModels, Model
-from tierwise.routing.price_entries import price_from_map, price_from_settings
-from tierwise.routing.price_map import MapEntry, PriceMap
-from tierwise.routing.pricing import FREE, Price
+from tierwise.routing.money.price_entries import price_from_map, price_from_settings
+from tierwise.routing.money.pricing import FREE, Price
 from tierwise.routing.settings import LiteLLMSettings, ModelPrice, ProviderSettings
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import anyio
 from anyio import to_thread
 
-from tierwise.routing.listings import Listing, read_model_info, read_models
-from tierwise.routing.plain_http import FAILURES, get
-from tierwise.routing.resolver import key_variable
+from tierwise.routing.catalog.listings import Listing, read_model_info, read_models
+from tierwise.routing.catalog.plain_http import FAILURES, get
+from tierwise.routing.catalog.resolver import key_variable
 from tierwise.routing.settings import ProviderSettings
 
 _PATIENCE = 5.0

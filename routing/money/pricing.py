@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tierwise.routing.off_peak import OffPeakHours
-from tierwise.routing.unit_pricing import UnitPrices, dearest_rates, rates_for, unit_cost
+from tierwise.routing.money.off_peak import OffPeakHours
+from tierwise.routing.money.unit_pricing import UnitPrices, dearest_rates, rates_for, unit_cost
 from tierwise.storage.records import Usage
 
 _PICO_PER_NANO = 1000

@@ -3,7 +3,7 @@
 import logging
 import time
 
-from tierwise.routing.alike import Likenesses
+from tierwise.routing.cache.alike import Likenesses
 from tierwise.routing.calls import call_digest
 from tierwise.routing.candidates import Candidate
 from tierwise.routing.errors import SemanticUnavailable

@@ -16,11 +16,11 @@ from math import ceil, inf
 
 import anyio
 
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.errors import Busy
-from tierwise.routing.fair_queue import FairQueue
-from tierwise.routing.models import Model
 from tierwise.routing.providers.base import RateStatus
-from tierwise.routing.rate_limits import RateLimits, Taken
+from tierwise.routing.reliability.fair_queue import FairQueue
+from tierwise.routing.reliability.rate_limits import RateLimits, Taken
 
 _UNKNOWN_DURATION = 5.0
 """Seconds that a request is taken to last before one has ended."""

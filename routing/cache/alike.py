@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import to_thread
 
+from tierwise.routing.cache.semantic import EMBEDDING_SPACE, MAX_CHARS, Embedder, locate_vectors
+from tierwise.routing.cache.wording import essence
 from tierwise.routing.calls import call_digest
 from tierwise.routing.candidates import Candidate
 from tierwise.routing.policy import Plan
-from tierwise.routing.semantic import EMBEDDING_SPACE, MAX_CHARS, Embedder, locate_vectors
-from tierwise.routing.wording import essence
 from tierwise.storage.ports import AnswerCache
 from tierwise.storage.records import CachedAnswer, Likeness
 
 if TYPE_CHECKING:
-    from tierwise.routing.semantic import Vector
+    from tierwise.routing.cache.semantic import Vector
 
 _MOST_COMPARED = 100
 """Newest first; the wordings of one essence are hardly ever that many."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from tierwise.routing.models import Model
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.request import Tier
 
 Task = Literal["general", "code", "reasoning", "extraction", "vision", "tools", "long_context"]

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 
-from tierwise.routing.models import Model
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.providers.base import Quota, RateStatus
+from tierwise.routing.reliability.token_bucket import TokenBucket, per_minute
 from tierwise.routing.reliability_settings import RateLimitSettings
-from tierwise.routing.token_bucket import TokenBucket, per_minute
 
 _LONGEST = 3600.0
 """Seconds for which a provider's word counts: one that says "come back in a year" is asked again."""

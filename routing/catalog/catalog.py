@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from tierwise.routing.ladders import KNOWN_PROVIDERS
-from tierwise.routing.listings import NO_LISTINGS, Listing
-from tierwise.routing.local import by_size, ladder_places
+from tierwise.routing.catalog.ladders import KNOWN_PROVIDERS
+from tierwise.routing.catalog.listings import NO_LISTINGS, Listing
+from tierwise.routing.catalog.local import by_size, ladder_places
+from tierwise.routing.catalog.models import LocalModels, Model
+from tierwise.routing.catalog.price_map import PriceMap
+from tierwise.routing.catalog.resolver import Resolver, key_variable
 from tierwise.routing.media import Modality
-from tierwise.routing.models import LocalModels, Model
-from tierwise.routing.price_map import PriceMap
 from tierwise.routing.request import Tier
-from tierwise.routing.resolver import Resolver, key_variable
 from tierwise.routing.settings import LiteLLMSettings, ModelPrice, ProviderSettings, RoutingSettings
 
 _MOST_DEALT = 20

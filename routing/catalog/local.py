@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from tierwise.routing.plain_http import FAILURES, get, port
+from tierwise.routing.catalog.plain_http import FAILURES, get, port
 from tierwise.routing.request import Tier
 
 _PROBE_SECONDS = 0.5

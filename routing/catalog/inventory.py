@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 import anyio
 import anyio.to_thread
 
-from tierwise.routing.catalog import Catalog, build_catalog
+from tierwise.routing.catalog.catalog import Catalog, build_catalog
+from tierwise.routing.catalog.gateways import Gateways
+from tierwise.routing.catalog.local import find_local_servers, ladder
+from tierwise.routing.catalog.models import LocalModels
+from tierwise.routing.catalog.price_map import packaged_price_map
 from tierwise.routing.errors import UnknownModel
-from tierwise.routing.gateways import Gateways
-from tierwise.routing.local import find_local_servers, ladder
-from tierwise.routing.models import LocalModels
-from tierwise.routing.price_map import packaged_price_map
 from tierwise.routing.providers.demo import DEMO_MODELS
 from tierwise.routing.providers.embedded import (
     EMBEDDED_CONTEXT_TOKENS,

@@ -18,11 +18,11 @@ from datetime import UTC, datetime, tzinfo
 
 from tierwise.routing.candidates import Candidate
 from tierwise.routing.clock import period_end, period_start
-from tierwise.routing.consumption import most_cost
 from tierwise.routing.errors import BudgetExceeded, InvalidRequest
 from tierwise.routing.journal import Journal
+from tierwise.routing.money.consumption import most_cost
+from tierwise.routing.money.pricing import nano_usd, usd
 from tierwise.routing.policy import Plan
-from tierwise.routing.pricing import nano_usd, usd
 from tierwise.routing.request import ChatRequest, Payload
 from tierwise.routing.run import Served
 from tierwise.routing.settings import BudgetSettings

@@ -6,13 +6,13 @@ price says so, else by the tokens that they come to.
 
 from math import ceil
 
-from tierwise.routing import pricing
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.media import ImageTask, MediaTask, SpeechTask, TranscriptionTask
-from tierwise.routing.models import Model
-from tierwise.routing.pricing import Price
+from tierwise.routing.money import pricing
+from tierwise.routing.money.pricing import Price
+from tierwise.routing.money.unit_pricing import rates_for
 from tierwise.routing.request import Payload
 from tierwise.routing.tokens import estimate_prompt_tokens, most_prompt_tokens
-from tierwise.routing.unit_pricing import rates_for
 from tierwise.storage.records import Usage
 
 _USUAL_SIZE = (1024, 1024)
@@ -39,7 +39,7 @@ _HEARD_TOKENS_PER_SECOND = 32
 _WRITTEN_TOKENS_PER_SECOND = 4
 """Of what is written down of speech; fast speakers come to 6."""
 _FASTEST = 3
-_LEAST_BILLED_MS = 10_000
+LEAST_BILLED_MS = 10_000
 """Groq's least for one recording (console.groq.com/docs/speech-to-text)."""
 _UNMEASURED = 6
 """Times as long as usual for its size, which a recording can be: Opus goes down to 6 kbit/s."""
@@ -65,8 +65,8 @@ def worst_cost(payload: Payload, model: Model, max_tokens: int) -> int | None:
 
 
 def most_cost(payload: Payload, model: Model, max_tokens: int) -> int | None:
-    """What no request costs more than, in nano-USD, as far as providers count as is known of them; None if
-    the price is unknown."""
+    """What no request costs more than, in nano-USD, as far as it is known how providers count; None if the
+    price is unknown."""
     if model.price is None:
         return None
     usage = Usage(input_tokens=most_prompt_tokens(payload), output_tokens=max_tokens)
@@ -157,4 +157,4 @@ def _spoken_seconds(payload: Payload) -> float:
 
 def _most_heard_ms(task: TranscriptionTask) -> int:
     long = task.audio.duration_ms if task.audio.measured else task.audio.duration_ms * _UNMEASURED
-    return max(long, _LEAST_BILLED_MS)
+    return max(long, LEAST_BILLED_MS)

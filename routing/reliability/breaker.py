@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import anyio
 
+from tierwise.routing.catalog.models import Model
 from tierwise.routing.errors import (
     BadResponse,
     BreakerOpen,
@@ -22,7 +23,6 @@ from tierwise.routing.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from tierwise.routing.models import Model
 from tierwise.routing.reliability_settings import BreakerSettings
 from tierwise.storage.breakers import Breaker, BreakerState
 from tierwise.storage.errors import StorageError

@@ -6,10 +6,10 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from tierwise.routing.off_peak import OffPeakHours, off_peak_hours
-from tierwise.routing.pricing import Price, Rates
+from tierwise.routing.money.off_peak import OffPeakHours, off_peak_hours
+from tierwise.routing.money.pricing import Price, Rates
+from tierwise.routing.money.unit_pricing import UnitPrices, UnitRates
 from tierwise.routing.settings import ModelPrice, PartPrices, StepPrice
-from tierwise.routing.unit_pricing import UnitPrices, UnitRates
 
 _PICO_PER_USD = Decimal(10) ** 12
 _FIELDS = {

@@ -3,7 +3,7 @@
 from collections import OrderedDict, deque
 from math import ceil
 
-from tierwise.routing.models import Model
+from tierwise.routing.catalog.models import Model
 
 _WINDOW = 200
 """Attempts that are remembered of each deployment."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
-from tierwise.routing.spending import Alert, Spending
+from tierwise.routing.money.spending import Alert, Spending
 from tierwise.storage.budgets import Budget, Committed
 from tierwise.storage.errors import DatabaseBusy, StorageError
 from tierwise.storage.ports import Store

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import anyio
 
-from tierwise.routing.breaker import CircuitBreakers
-from tierwise.routing.catalog import Catalog
+from tierwise.routing.catalog.catalog import Catalog
+from tierwise.routing.catalog.models import Model
+from tierwise.routing.catalog.plain_http import FAILURES, get
 from tierwise.routing.errors import ConnectionFailed, ServerFailed, UpstreamTimeout
-from tierwise.routing.models import Model
-from tierwise.routing.plain_http import FAILURES, get
-from tierwise.routing.pricing import FREE
+from tierwise.routing.money.pricing import FREE
+from tierwise.routing.reliability.breaker import CircuitBreakers
 from tierwise.routing.reliability_settings import HealthSettings
 from tierwise.storage.breakers import BreakerState
 

@@ -4,9 +4,9 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tierwise.routing.breaker import CircuitBreakers, Rest, failures, rest
-from tierwise.routing.models import Model
-from tierwise.routing.observations import ModelKey, Observation, Observations
+from tierwise.routing.catalog.models import Model
+from tierwise.routing.reliability.breaker import CircuitBreakers, Rest, failures, rest
+from tierwise.routing.reliability.observations import ModelKey, Observation, Observations
 from tierwise.routing.request import Strategy
 from tierwise.routing.strategies import OBSERVING
 from tierwise.storage.breakers import Breaker, BreakerState

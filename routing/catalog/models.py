@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from tierwise.routing.media import Modality
-from tierwise.routing.pricing import Price
+from tierwise.routing.money.pricing import Price
 from tierwise.routing.request import Tier
 
 IN_PROCESS_PROVIDERS = frozenset({"embedded", "demo"})

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TypeGuard, cast
 
-from tierwise.routing.ladders import LOCAL_PROVIDERS
-from tierwise.routing.local import chats
-from tierwise.routing.price_map import CHAT_MODES
+from tierwise.routing.catalog.ladders import LOCAL_PROVIDERS
+from tierwise.routing.catalog.local import chats
+from tierwise.routing.catalog.price_map import CHAT_MODES
 
 Fields = Mapping[str, Any]
 

@@ -1,0 +1,1 @@
+"""The models that can be used: where they come from, what they cost and can do."""

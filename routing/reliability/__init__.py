@@ -1,0 +1,1 @@
+"""What keeps calls going while providers do not: breakers, health, rate limits, queues, hedging."""
