@@ -13,8 +13,8 @@ from itertools import groupby
 from pydantic import BaseModel
 
 from tierwise.routing.errors import InvalidRequest
-from tierwise.routing.observations import percentile
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
+from tierwise.routing.reliability.observations import percentile
 from tierwise.server.budgets import BudgetStatus, budget_status
 from tierwise.server.clock import Period
 from tierwise.server.dashboard.over_time import OverTime, over_time

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from tierwise.routing.pricing import usd
+from tierwise.routing.money.pricing import usd
 from tierwise.server.clock import Period
 from tierwise.server.usage import UsageQuery
 from tierwise.storage.ports import Ledger
