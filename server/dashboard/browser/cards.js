@@ -126,7 +126,7 @@ function drawMix({ tiers, models, whole }) {
       "The models that served them",
       [["Model", false], ["Calls", true], ["Share", true], ["Cost", true], ["Tokens", true], ["Failed", true]],
       models.map((it) => [named(it.key), ...cells(it)]),
-    )), { "margin-top": "16px", "max-height": "232px" }),
+    )), { "margin-top": "16px", "max-height": "266px" }),
   ];
 }
 
