@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tierwise.routing.catalog.catalog import Catalog, gateways
+from tierwise.routing.catalog import gateways
+from tierwise.routing.catalog.catalog import Catalog
 from tierwise.routing.catalog.models import Model
 from tierwise.routing.engine import Engine
 from tierwise.routing.reliability.endpoint_checks import Check
