@@ -90,7 +90,10 @@ async function look({ aloud = false } = {}) {
   } catch (error) {
     if (mine === loading && error.name !== "AbortError") failed(error);
   } finally {
-    if (mine === loading) byId("main").removeAttribute("aria-busy");
+    if (mine === loading) {
+      loading = null;
+      byId("main").removeAttribute("aria-busy");
+    }
   }
 }
 
@@ -185,7 +188,7 @@ function setLive(on) {
 byId("live").addEventListener("click", () => { setLive(!live); if (live) look(); });
 byId("refresh").addEventListener("click", () => look({ aloud: true }));
 document.addEventListener("visibilitychange", () => { if (live && !document.hidden) look(); });
-setInterval(() => { if (live && !document.hidden && byId("login").hidden) look(); }, POLL_MS);
+setInterval(() => { if (live && !loading && !document.hidden && byId("login").hidden) look(); }, POLL_MS);
 
 // The start
 

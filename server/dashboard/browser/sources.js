@@ -8,17 +8,26 @@ class HttpSource {
   live = true;
   app = false;
   _KEY = "tierwise-token";
+  _token = null;
 
   constructor() {
     const given = new URLSearchParams(location.hash.slice(1)).get("token");
     if (given) {
-      sessionStorage.setItem(this._KEY, given);
+      this.token = given;
       history.replaceState(null, "", location.pathname + location.search);
+    } else {
+      try { this._token = sessionStorage.getItem(this._KEY); } catch { /* storage is switched off */ }
     }
   }
 
-  get token() { return sessionStorage.getItem(this._KEY); }
-  set token(text) { text === null ? sessionStorage.removeItem(this._KEY) : sessionStorage.setItem(this._KEY, text); }
+  get token() { return this._token; }
+  set token(text) {
+    this._token = text;
+    try {
+      if (text === null) sessionStorage.removeItem(this._KEY);
+      else sessionStorage.setItem(this._KEY, text);
+    } catch { /* then it is kept until the page is loaded anew */ }
+  }
 
   async start() {}
 
