@@ -183,7 +183,10 @@ class Engine:
 
     async def _content(self, request: ChatRequest) -> str:
         call = await self.start(request)
-        await call.wait(self._settings.reliability.deadline)
+        try:
+            await call.wait(self._settings.reliability.deadline)
+        finally:
+            call.cancel()  # if whoever needs it has gone
         return call.receipt().content
 
     async def _cheaper(self, decided: Plan) -> Plan:
@@ -306,11 +309,11 @@ class Engine:
             answer = None
             if pays and isinstance(outcome, Served):
                 answer = await self._answers.entry(call.plan, outcome)
+            written = await self._books.record(record, answer, due)
             if isinstance(outcome, Served):
                 await self._conversations.add(call.plan, outcome.completion)
                 if not outcome.from_cache:
                     self._warm.remember(call.plan.request, outcome.candidate.model, outcome.completion.usage)
-            written = await self._books.record(record, answer, due)
             warning = await self._books.warning(record, call.plan.budgets, written)
             call.finish(receipt(call, record, outcome, warning) if isinstance(outcome, Served) else outcome)
             learns = call.plan.complexity is not None and self._settings.tracking
