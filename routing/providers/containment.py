@@ -175,7 +175,7 @@ class _ContainedStream(httpx.AsyncByteStream):
 class _ErrorStream(_ContainedStream):
     """What a failure says matters less than that it is one: it may be long or broken, and is cut."""
 
-    piece_bytes = 2**10
+    piece_bytes = turn_bytes = 2**10
 
     def _is_full(self) -> bool:
         return self._unpacked > MAX_ERROR_BYTES or self._received > MAX_ANSWER_BYTES
