@@ -54,7 +54,8 @@ async def run_storm(folder: Path, options: Options) -> list[Tally]:
 
     def note(tally: Tally) -> None:
         tallies.append(tally)
-        tell(f"{tally.fault}: {tally.calls} calls, {len(tally.violations)} violations")
+        late = f", {tally.slowest} ended {tally.overrun:.1f} s late" if tally.overrun else ""
+        tell(f"{tally.fault}: {tally.calls} calls, {len(tally.violations)} violations{late}")
 
     async with opened(folder, NO_BREAKERS, options.seed) as storm:
         for fault in filter(lambda fault: wanted(fault.name), FAULTS):

@@ -155,7 +155,8 @@ async def _pipes(process: anyio.abc.Process, wire: Path) -> AsyncGenerator[Trans
                 try:
                     await stdin.send(text.encode() + b"\n")
                 except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-                    return await to_client.aclose()
+                    await to_client.aclose()
+                    return
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(read)

@@ -96,7 +96,7 @@ class Storm:
         def planned(number: int) -> Asked:
             return self._plan(f"{mishap.name} {number}", [HEALTHY], chance)
 
-        return await self._run_beside(mishap.name, planned, lambda: self._strike(mishap))
+        return await self._run_beside(mishap.name, planned, lambda: self._strike(mishap), mishap.asleep)
 
     async def mixed(self, seconds: float) -> Tally:
         """Calls to up to three models with any fault, while one mishap follows another."""
@@ -112,7 +112,8 @@ class Storm:
                     await anyio.sleep(fate.uniform(2, 10))
                     await self._strike(fate.choice(MISHAPS))
 
-        return await self._run_beside(MIXED, planned, strike_again_and_again)
+        asleep = max(mishap.asleep for mishap in MISHAPS)
+        return await self._run_beside(MIXED, planned, strike_again_and_again, asleep)
 
     async def farewell(self, name: str, leave: Callable[[Server], Awaitable[None]]) -> Tally:
         """Calls under way in a server of their own that has to end before they do."""
@@ -147,9 +148,13 @@ class Storm:
         await mishap.strike(self._installation.data / "tierwise.db", pids)
 
     async def _run_beside(
-        self, name: str, planned: Callable[[int], Asked], happening: Callable[[], Awaitable[None]]
+        self,
+        name: str,
+        planned: Callable[[int], Asked],
+        happening: Callable[[], Awaitable[None]],
+        asleep: float,
     ) -> Tally:
-        """Make calls for as long as something happens."""
+        """Make calls for as long as something happens, `asleep` seconds of which nobody can be held to."""
         over = anyio.Event()
 
         async def happen() -> None:
@@ -166,7 +171,7 @@ class Storm:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(happen)
             await self._make(unless_over(), made)
-        return await self._audit(name, made, unaided=True)
+        return await self._audit(name, made, unaided=True, asleep=asleep)
 
     async def run(self, name: str, planned: Iterator[Asked], *, unaided: bool) -> Tally:
         """Make the calls, `PARALLEL` at a time, and audit what they leave behind.
@@ -187,12 +192,14 @@ class Storm:
             for _ in range(PARALLEL):
                 tasks.start_soon(work)
 
-    async def _audit(self, name: str, made: list[Asked], *, unaided: bool) -> Tally:
+    async def _audit(self, name: str, made: list[Asked], *, unaided: bool, asleep: float = 0.0) -> Tally:
         tally = Tally(name, calls=len(made))
         ledger = await self._settled(made)
         tally.violations += ledger.faults
         for asked in made:
             self._judge(asked, ledger, tally, unaided=unaided)
+        slowest = max(made, key=lambda asked: asked.seconds)
+        tally.overrun, tally.slowest = max(0.0, slowest.seconds - DEADLINE - asleep), slowest.number
         tally.violations += self._unrecorded(ledger)
         self._fake.requests.clear()
         for server in self._servers:
@@ -224,7 +231,6 @@ class Storm:
                 complaints.append(f"failed in spite of a sound model: {text(asked.result)}")
         else:
             tally.answered += 1
-        tally.overrun = max(tally.overrun, asked.seconds - DEADLINE)
         if asked.seconds > DEADLINE + _GRACE:
             complaints.append(f"took {asked.seconds:.1f} s")
         tally.violations += [f"Call {asked.number} {complaint}" for complaint in complaints]
