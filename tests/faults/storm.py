@@ -16,7 +16,7 @@ from tests.faults.audit import Ledger, Tally, read_ledger, secrets_in
 from tests.faults.calls import Asked, ask, number_in, plan, unclear
 from tests.faults.catalog import FAULTS, HANGING, HEALTHY, MISHAPS, Fault, Mishap
 from tests.faults.servers import Server, Vitals, over_http, over_stdio, until
-from tests.server.harness import Installation, merged, text, through
+from tests.server.harness import KEY, Installation, merged, text, through
 
 Json = dict[str, Any]
 
@@ -81,6 +81,18 @@ class Storm:
     async def vitals(self) -> list[Vitals]:
         """What each server holds."""
         return [await server.vitals() for server in self._servers]
+
+    async def still_serves(self) -> list[str]:
+        """What is wrong with servers that have seen all this."""
+        found: list[str] = []
+        for place, server in enumerate(self._servers):
+            told = await server.client.call_tool("today_usage")
+            last = plan(f"last {place}", [f"fake/{HEALTHY.model}"], 1, self._chance("last"))
+            last.patience = None
+            await ask(server, last)
+            if told.is_error or not last.result or last.result.is_error:
+                found.append(f"The server over {server.name} does not serve any more: {told}, {last.result}.")
+        return found
 
     async def alone(self, fault: Fault, calls: int) -> Tally:
         """`calls` calls to a model with this fault, half of them with a sound one behind it."""
@@ -220,6 +232,8 @@ class Storm:
 
     def _judge(self, asked: Asked, ledger: Ledger, tally: Tally, *, unaided: bool) -> None:
         complaints = [asked.trouble] if asked.trouble else []
+        if asked.result and KEY in asked.result.model_dump_json():
+            complaints.append("was told the key")
         if asked.result is None:
             tally.given_up += 1
         elif asked.number not in ledger.calls:
