@@ -94,14 +94,14 @@ class Run:
 
     def too_late(self) -> DeadlineExceeded:
         """What to tell the caller when the deadline has passed."""
+        late = f"No model answered within {self._seconds:g} s (reliability.deadline)"
         if self.failures:
-            told = f"The last failure: {self.failures[-1][1]}."
+            told = f"; try again later, or raise it. The last failure: {self.failures[-1][1]}."
         elif self.journal.attempts:
-            told = "Try again later, or raise it."
+            told = "; try again later, or raise it."
         else:
-            told = "It was still waiting for its turn; try again later, or raise the limits in reliability."
-        late = f"No model answered within {self._seconds:g} s (reliability.deadline). {told}"
-        return DeadlineExceeded(f"{late}{self._loss()}".replace("..", "."))
+            told = ". It was still waiting for its turn; try again later, or raise the limits in reliability."
+        return DeadlineExceeded(f"{late}{told}{self._loss()}".replace("..", "."))
 
     # Candidates
 

@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 _LIFETIME_MS = 1000
 """For which a change by another process may go unnoticed. Who may try is always asked anew."""
+_RELEASE_PATIENCE = 1.0
+"""Seconds to wait until a probe that was not made is given back; the call may be at its deadline."""
 _LEASE_MARGIN = 10.0
 """Seconds by which a lease outlasts an attempt: libraries are loaded and budgets looked into before."""
 _PROVIDERS_FAULT = (ConnectionFailed, UpstreamTimeout, ServerFailed, BadResponse, UnsafeResponse)
@@ -122,7 +124,8 @@ class CircuitBreakers:
             probe_at = None
         finally:
             if probe_at is not None:
-                with anyio.CancelScope(shield=True):
+                # What was asked of the store is done all the same; a locked one is not waited for.
+                with anyio.move_on_after(_RELEASE_PATIENCE, shield=True):
                     await self._release(model, probe_at)
 
     async def note_failure(self, model: Model, error: str) -> Breaker:

@@ -31,7 +31,9 @@ class Tally:
     given_up: int = 0
     """By their callers, or with their server."""
     overrun: float = 0.0
-    """Seconds by which the slowest call passed its deadline."""
+    """Seconds by which the slowest call passed its deadline, beside those in which its server slept."""
+    slowest: str = ""
+    """The number of that call."""
     violations: list[str] = field(default_factory=list[str])
 
 

@@ -12,7 +12,6 @@ from mcp_types import CONNECTION_CLOSED, CallToolResult
 
 from tests.faults.audit import NUMBER
 from tests.faults.servers import Server
-from tests.server.harness import KEY
 
 Json = dict[str, Any]
 
@@ -99,8 +98,6 @@ def _still_running(result: CallToolResult) -> str | None:
 def unclear(told: str) -> list[str]:
     """What is wrong with the text of an error."""
     found = [f"says {sign!r}: {told}" for sign in _UNTOLD if sign in told]
-    if KEY in told:
-        found.append("tells the key")
     if not _ADVICE.search(told):
         found.append(f"does not say what to do: {told}")
     return found

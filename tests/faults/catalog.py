@@ -112,6 +112,8 @@ class Mishap:
     name: str
     strike: Callable[[Path, Sequence[int]], Awaitable[None]]
     """Makes it happen and pass, to the database and the processes of these ids."""
+    asleep: float = 0.0
+    """Seconds for which the processes do nothing: they cannot keep a deadline meanwhile."""
 
 
 async def _lock_the_database(database: Path, pids: Sequence[int]) -> None:
@@ -132,11 +134,14 @@ async def _fill_the_disk(database: Path, pids: Sequence[int]) -> None:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
 
 
+_SLEEP = 3.0
+
+
 async def _suspend(database: Path, pids: Sequence[int]) -> None:
     try:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        await anyio.sleep(3)
+        await anyio.sleep(_SLEEP)
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
@@ -145,5 +150,5 @@ async def _suspend(database: Path, pids: Sequence[int]) -> None:
 MISHAPS = (
     Mishap("database locked for 12 s", _lock_the_database),
     Mishap("disk full for 3 s", _fill_the_disk),
-    Mishap("servers suspended for 3 s", _suspend),
+    Mishap("servers suspended for 3 s", _suspend, asleep=_SLEEP),
 )

@@ -17,7 +17,7 @@ from tests.server.harness import Installation, call, merged, through
 
 SETTINGS: Json = {
     "litellm": {"timeout": 5, "max_retries": 1, "retry_delay": 0.01},
-    "reliability": {"deadline": 20},
+    "reliability": {"deadline": 20, "breaker": {"cooldown": 1}},
     "defaults": {"max_tokens": 50},
     "budgets": [
         {"name": "all", "period": "total", "limit_usd": 10_000},
@@ -62,7 +62,10 @@ async def run_crash(folder: Path, *, kills: int, seed: int, tell: Callable[[str]
             for caller in callers:
                 caller.add_to(tally, acknowledged)
             if number % _ROUNDS_PER_AUDIT == 0:
-                tally.violations += await _audit(installation, acknowledged)
+                found = await _audit(installation, acknowledged)
+                tally.violations += found
+                for violation in found:
+                    tell(violation)
                 tell(
                     f"{2 * number + 2} kills, {len(acknowledged)} answers, {len(tally.violations)} violations"
                 )
@@ -71,6 +74,8 @@ async def run_crash(folder: Path, *, kills: int, seed: int, tell: Callable[[str]
         *await _start_by_hand(installation),
         *secrets_in(installation),
     ]
+    if not acknowledged:
+        tally.violations.append("No call was answered, so nothing was tried.")
     return tally
 
 
@@ -123,7 +128,7 @@ class _Caller:
         tally.answered += len(self._answers) - failed
         tally.given_up += self._asked - len(self._answers)
         tally.violations += self._violations
-        acknowledged |= self._answers.keys()
+        acknowledged.update(self._answers)
 
     async def _load(self, server: Worker, wanted: int | None) -> None:
         """Ask until `wanted` calls are answered; None asks no more, and takes what still comes.

@@ -2,7 +2,7 @@
 
 import gc
 
-from tests.faults import worker as worker
+from tests.faults import __main__ as __main__  # each process looks into its parent's main module
 from tierwise.routing.catalog.price_map import packaged_price_map
 from tierwise.routing.providers.litellm import loading
 

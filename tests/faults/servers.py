@@ -26,6 +26,10 @@ _SERVING = re.compile(r"Serving MCP at (\S+)\n")
 _PATIENCE = 60
 """Seconds within which a server does what it does at once, however busy the machine is."""
 _LONGEST_LINE = 2**26
+_MORE_TASKS = 4
+_MORE_DESCRIPTORS = 128
+"""Connections to the provider and from the client, 64 each, that may happen to be idle: a leak would leave
+one for each thousand calls at the least."""
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -44,6 +48,20 @@ class Vitals:
     tasks: int
     descriptors: int
     resident_bytes: int
+
+
+def grown(before: Vitals, after: Vitals, *, memory: float) -> list[str]:
+    """What a server holds more of than it may: its memory may be `memory` times what it was."""
+    bounds = {
+        "tasks": (before.tasks, after.tasks, before.tasks + _MORE_TASKS),
+        "descriptors": (before.descriptors, after.descriptors, before.descriptors + _MORE_DESCRIPTORS),
+        "bytes": (before.resident_bytes, after.resident_bytes, before.resident_bytes * memory),
+    }
+    return [
+        f"A server holds {now:,} {what}, and held {then:,} near the beginning."
+        for what, (then, now, bound) in bounds.items()
+        if now > bound
+    ]
 
 
 @dataclass

@@ -7,17 +7,13 @@ from random import Random
 from tests.faults.audit import Tally
 from tests.faults.calls import Asked, plan
 from tests.faults.catalog import FAULTS, HEALTHY
-from tests.faults.servers import Vitals
-from tests.faults.storm import NO_BREAKERS, PARALLEL, opened
+from tests.faults.servers import Vitals, grown
+from tests.faults.storm import NO_BREAKERS, opened
 
 SOAK = "soak"
 _LEGS = 10
 """The books are audited after each; the first is the warm-up, with whose end the last is compared."""
 _QUICK = [fault for fault in FAULTS if fault.quick and not fault.heavy]
-_MORE_TASKS = 4
-_MORE_DESCRIPTORS = 2 * PARALLEL
-"""Connections to the provider and from the client that may happen to be idle: a leak would leave one for
-each thousand calls at the least."""
 _MORE_MEMORY = 1.15
 """Memory that is given back is not at once the system's again: some per cent come and go."""
 
@@ -35,7 +31,7 @@ async def run_soak(folder: Path, *, calls: int, seed: int, tell: Callable[[str],
             early = early or now
             tell(f"{total.calls:,} calls, {len(total.violations)} violations, {now}")
         for before, after in zip(early, await storm.vitals(), strict=True):
-            total.violations += _grown(before, after)
+            total.violations += grown(before, after, memory=_MORE_MEMORY)
     return total
 
 
@@ -56,16 +52,3 @@ def _add(leg: Tally, total: Tally) -> None:
     total.given_up += leg.given_up
     total.overrun = max(total.overrun, leg.overrun)
     total.violations += leg.violations
-
-
-def _grown(before: Vitals, after: Vitals) -> list[str]:
-    bounds = {
-        "tasks": (before.tasks, after.tasks, before.tasks + _MORE_TASKS),
-        "descriptors": (before.descriptors, after.descriptors, before.descriptors + _MORE_DESCRIPTORS),
-        "bytes": (before.resident_bytes, after.resident_bytes, before.resident_bytes * _MORE_MEMORY),
-    }
-    return [
-        f"A server holds {now:,} {what}, and held {then:,} near the beginning."
-        for what, (then, now, bound) in bounds.items()
-        if now > bound
-    ]

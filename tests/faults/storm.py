@@ -16,7 +16,7 @@ from tests.faults.audit import Ledger, Tally, read_ledger, secrets_in
 from tests.faults.calls import Asked, ask, number_in, plan, unclear
 from tests.faults.catalog import FAULTS, HANGING, HEALTHY, MISHAPS, Fault, Mishap
 from tests.faults.servers import Server, Vitals, over_http, over_stdio, until
-from tests.server.harness import Installation, merged, text, through
+from tests.server.harness import KEY, Installation, merged, text, through
 
 Json = dict[str, Any]
 
@@ -82,6 +82,18 @@ class Storm:
         """What each server holds."""
         return [await server.vitals() for server in self._servers]
 
+    async def still_serves(self) -> list[str]:
+        """What is wrong with servers that have seen all this."""
+        found: list[str] = []
+        for place, server in enumerate(self._servers):
+            told = await server.client.call_tool("today_usage")
+            last = plan(f"last {place}", [f"fake/{HEALTHY.model}"], 1, self._chance("last"))
+            last.patience = None
+            await ask(server, last)
+            if told.is_error or not last.result or last.result.is_error:
+                found.append(f"The server over {server.name} does not serve any more: {told}, {last.result}.")
+        return found
+
     async def alone(self, fault: Fault, calls: int) -> Tally:
         """`calls` calls to a model with this fault, half of them with a sound one behind it."""
         chance = self._chance(fault.name)
@@ -96,7 +108,7 @@ class Storm:
         def planned(number: int) -> Asked:
             return self._plan(f"{mishap.name} {number}", [HEALTHY], chance)
 
-        return await self._run_beside(mishap.name, planned, lambda: self._strike(mishap))
+        return await self._run_beside(mishap.name, planned, lambda: self._strike(mishap), mishap.asleep)
 
     async def mixed(self, seconds: float) -> Tally:
         """Calls to up to three models with any fault, while one mishap follows another."""
@@ -112,7 +124,8 @@ class Storm:
                     await anyio.sleep(fate.uniform(2, 10))
                     await self._strike(fate.choice(MISHAPS))
 
-        return await self._run_beside(MIXED, planned, strike_again_and_again)
+        asleep = max(mishap.asleep for mishap in MISHAPS)
+        return await self._run_beside(MIXED, planned, strike_again_and_again, asleep)
 
     async def farewell(self, name: str, leave: Callable[[Server], Awaitable[None]]) -> Tally:
         """Calls under way in a server of their own that has to end before they do."""
@@ -147,9 +160,13 @@ class Storm:
         await mishap.strike(self._installation.data / "tierwise.db", pids)
 
     async def _run_beside(
-        self, name: str, planned: Callable[[int], Asked], happening: Callable[[], Awaitable[None]]
+        self,
+        name: str,
+        planned: Callable[[int], Asked],
+        happening: Callable[[], Awaitable[None]],
+        asleep: float,
     ) -> Tally:
-        """Make calls for as long as something happens."""
+        """Make calls for as long as something happens, `asleep` seconds of which nobody can be held to."""
         over = anyio.Event()
 
         async def happen() -> None:
@@ -166,7 +183,7 @@ class Storm:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(happen)
             await self._make(unless_over(), made)
-        return await self._audit(name, made, unaided=True)
+        return await self._audit(name, made, unaided=True, asleep=asleep)
 
     async def run(self, name: str, planned: Iterator[Asked], *, unaided: bool) -> Tally:
         """Make the calls, `PARALLEL` at a time, and audit what they leave behind.
@@ -187,12 +204,14 @@ class Storm:
             for _ in range(PARALLEL):
                 tasks.start_soon(work)
 
-    async def _audit(self, name: str, made: list[Asked], *, unaided: bool) -> Tally:
+    async def _audit(self, name: str, made: list[Asked], *, unaided: bool, asleep: float = 0.0) -> Tally:
         tally = Tally(name, calls=len(made))
         ledger = await self._settled(made)
         tally.violations += ledger.faults
         for asked in made:
             self._judge(asked, ledger, tally, unaided=unaided)
+        slowest = max(made, key=lambda asked: asked.seconds)
+        tally.overrun, tally.slowest = max(0.0, slowest.seconds - DEADLINE - asleep), slowest.number
         tally.violations += self._unrecorded(ledger)
         self._fake.requests.clear()
         for server in self._servers:
@@ -213,6 +232,8 @@ class Storm:
 
     def _judge(self, asked: Asked, ledger: Ledger, tally: Tally, *, unaided: bool) -> None:
         complaints = [asked.trouble] if asked.trouble else []
+        if asked.result and KEY in asked.result.model_dump_json():
+            complaints.append("was told the key")
         if asked.result is None:
             tally.given_up += 1
         elif asked.number not in ledger.calls:
@@ -224,7 +245,6 @@ class Storm:
                 complaints.append(f"failed in spite of a sound model: {text(asked.result)}")
         else:
             tally.answered += 1
-        tally.overrun = max(tally.overrun, asked.seconds - DEADLINE)
         if asked.seconds > DEADLINE + _GRACE:
             complaints.append(f"took {asked.seconds:.1f} s")
         tally.violations += [f"Call {asked.number} {complaint}" for complaint in complaints]
