@@ -4,9 +4,10 @@ The names are those of the specification of 2026-01-26. `mcp.server.apps` has th
 high-level server with it, for which every start over stdio would wait.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mcp.server.context import ServerRequestContext
+if TYPE_CHECKING:  # else a Python program that embeds the router would wait for the SDK
+    from mcp.server.context import ServerRequestContext
 
 EXTENSION = "io.modelcontextprotocol/ui"
 MIME_TYPE = "text/html;profile=mcp-app"
@@ -19,7 +20,7 @@ PAGE_META: dict[str, Any] = {
 """Of the page: it loads nothing, and asks nobody but its host."""
 
 
-def shows_apps(ctx: ServerRequestContext[Any, Any]) -> bool:
+def shows_apps(ctx: "ServerRequestContext[Any, Any]") -> bool:
     """Whether the client says that it shows such pages."""
     capabilities = ctx.session.client_capabilities
     settings = ((capabilities and capabilities.extensions) or {}).get(EXTENSION) or {}
