@@ -58,7 +58,7 @@ def test_a_tool_answers_whatever_it_is_called_with(caller: Caller, name: str, da
     if result.is_error:
         told = text(result)
         assert 10 < len(told) < 3000
-        assert not LEAKS.search(told), told
+        assert not LEAKS.search(re.sub("`[^`]*`", "", told)), told  # names of the caller's are quoted
     else:
         validate(result.structured_content, tool.output_schema or {})
     assert caller.server.faults() == []
