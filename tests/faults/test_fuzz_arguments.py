@@ -1,5 +1,6 @@
 """Whatever a tool is called with, it answers: with what its schema says, or with what to do."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import anyio
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import validate
 from mcp_types import CallToolResult
@@ -54,7 +55,9 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
 @given(data=st.data())
 def test_a_tool_answers_whatever_it_is_called_with(caller: Caller, name: str, data: st.DataObject):
     tool = FULL_TOOLS[name].declaration
-    result = caller.call(name, data.draw(arguments(tool.input_schema)))
+    drawn = data.draw(arguments(tool.input_schema))
+    assume(not LEAKS.search(json.dumps(drawn)))  # what is wrong with an argument quotes its name
+    result = caller.call(name, drawn)
     if result.is_error:
         told = text(result)
         assert 10 < len(told) < 3000
