@@ -107,8 +107,10 @@ def _complaint(problem: Any) -> types.ErrorData:
 def _members(text: str) -> Iterator[tuple[str, str]]:
     """The members of the outermost object as far as it can be followed: each name, quoted, with the first
     token of its value."""
+    tokens = _TOKEN.findall(text)
+    whole = tokens if tokens[-1:] == ["}"] else tokens[:-1]  # the last one may have been cut
     depth, before = 0, ("", "")
-    for token in _TOKEN.findall(text):
+    for token in whole:
         if depth == 1 and before[1] == ":" and before[0].startswith('"'):
             yield before[0], token
         depth += (token in ("{", "[")) - (token in ("}", "]"))

@@ -29,8 +29,9 @@ from tests.faults.servers import grown
 from tests.faults.soak import run_soak
 from tests.faults.storm import BREAKERS, FAREWELLS, NO_BREAKERS, opened
 
-_MORE_MEMORY = 2.0
-"""Answers of up to 64 MB, several at a time, leave holes in the heap that stay the process's."""
+_MORE_MEMORY = 4.0
+"""Dozens of answers of up to 64 MB at a time leave holes in the heap, which stay the process's; they are not
+made twice. That it is flat otherwise is what the soak shows."""
 
 
 def tell(text: str) -> None:
@@ -65,7 +66,7 @@ async def run_storm(folder: Path, options: Options) -> list[Tally]:
         before = await storm.vitals()
         for fault in filter(lambda fault: wanted(fault.name), FAULTS):
             note(await storm.alone(fault, options.calls))
-        for mishap in filter(lambda mishap: wanted(mishap.name), MISHAPS):
+        for mishap in filter(lambda mishap: mishap.possible and wanted(mishap.name), MISHAPS):
             note(await storm.during(mishap))
         for name in filter(wanted, FAREWELLS):
             note(await storm.farewell(name, FAREWELLS[name]))

@@ -114,6 +114,8 @@ class Mishap:
     """Makes it happen and pass, to the database and the processes of these ids."""
     asleep: float = 0.0
     """Seconds for which the processes do nothing: they cannot keep a deadline meanwhile."""
+    possible: bool = True
+    """On this system."""
 
 
 async def _lock_the_database(database: Path, pids: Sequence[int]) -> None:
@@ -149,6 +151,6 @@ async def _suspend(database: Path, pids: Sequence[int]) -> None:
 
 MISHAPS = (
     Mishap("database locked for 12 s", _lock_the_database),
-    Mishap("disk full for 3 s", _fill_the_disk),
+    Mishap("disk full for 3 s", _fill_the_disk, possible=hasattr(resource, "prlimit")),
     Mishap("servers suspended for 3 s", _suspend, asleep=_SLEEP),
 )

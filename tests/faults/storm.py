@@ -113,6 +113,7 @@ class Storm:
     async def mixed(self, seconds: float) -> Tally:
         """Calls to up to three models with any fault, while one mishap follows another."""
         chance, fate = self._chance(MIXED), self._chance("fate")
+        mishaps = [mishap for mishap in MISHAPS if mishap.possible]
 
         def planned(number: int) -> Asked:
             faults = [chance.choice(FAULTS) for _ in range(chance.randint(1, 3))]
@@ -122,9 +123,9 @@ class Storm:
             with anyio.move_on_after(seconds):
                 while True:
                     await anyio.sleep(fate.uniform(2, 10))
-                    await self._strike(fate.choice(MISHAPS))
+                    await self._strike(fate.choice(mishaps))
 
-        asleep = max(mishap.asleep for mishap in MISHAPS)
+        asleep = max(mishap.asleep for mishap in mishaps)
         return await self._run_beside(MIXED, planned, strike_again_and_again, asleep)
 
     async def farewell(self, name: str, leave: Callable[[Server], Awaitable[None]]) -> Tally:
@@ -141,6 +142,8 @@ class Storm:
                 await until(lambda: self._fake.open_requests == len(planned))
                 server.leaving = True
                 await leave(server)
+            with anyio.move_on_after(_SETTLING):
+                await server.process.wait()
         tally = await self._audit(name, planned, unaided=True)
         if server.process.returncode:
             tally.violations.append(f"The server ended with exit code {server.process.returncode}.")

@@ -116,10 +116,12 @@ async def test_garbage_on_stdin_is_survived(demo: Installation):
             b"[" * 100_000 + rb'"\ud800"',
             b'{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}',
             b'{"jsonrpc": "2.0", "id": 9, "error": {}}',
+            b'{"jsonrpc": "2.0", "method": "ping", "id": 12',
             rb'{"' + rb"\"" * 500_000,
         )
         await server.send(request(1, "no/such/method"))
-        assert (await server.answer_to(1))["error"]["code"] == METHOD_NOT_FOUND
+        answer = await server.receive()
+        assert (answer["id"], answer["error"]["code"]) == (1, METHOD_NOT_FOUND)
         await server.send(request(2, "tools/call"))
         assert (await server.answer_to(2))["error"]["code"] == INVALID_PARAMS
         await server.send(call(3, "chat", prompt="Hello"))
